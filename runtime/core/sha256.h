@@ -11,9 +11,9 @@ typedef struct vlj_sha256 {
     uint8_t block[64];
 } vlj_sha256;
 
-void vlj_sha256_start(vlj_sha256 *hash);
+void vlj_sha256_init(vlj_sha256 *hash);
 void vlj_sha256_update(vlj_sha256 *hash, const void *bytes, size_t size);
-void vlj_sha256_finish(vlj_sha256 *hash, uint8_t digest[32]);
+void vlj_sha256_final(vlj_sha256 *hash, uint8_t digest[32]);
 
 /* `text` takes 64 hex digits and NUL. */
 void vlj_sha256_hex(const uint8_t digest[32], char text[65]);

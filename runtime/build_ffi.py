@@ -1,0 +1,84 @@
+"""Builds `vljepa_edge.runtime._core`: the whole C core and its Python binding in one abi3 extension (cffi, API mode).
+
+The declarations come from include/vljepa.h itself, so the binding cannot drift from the header.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+from cffi import FFI
+
+ROOT = Path(__file__).resolve().parent.parent
+HEADER = ROOT / "runtime" / "include" / "vljepa.h"
+
+# Functions that Python supplies to the core, reached through `user_data`: engines of backend "callback", and hooks.
+PYTHON_CALLBACKS = """
+extern "Python" vlj_status vljpy_engine_run(void *user_data, vlj_component component, const vlj_tensor *inputs,
+                                            uint32_t input_count, vlj_tensor *outputs, uint32_t output_count,
+                                            char *message, size_t message_bytes);
+extern "Python" void vljpy_log(void *user_data, vlj_log_level level, const char *message);
+extern "Python" int64_t vljpy_clock_ns(void *user_data);
+"""
+
+
+def declarations(header: str) -> str:
+    """What of a C header cffi's parser takes: no comments, preprocessor lines, linkage blocks or attributes."""
+    text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
+    text = re.sub(r"\\\n", " ", text)
+    text = re.sub(r'#ifdef __cplusplus\s+extern "C" \{\s+#endif', "", text)
+    text = re.sub(r"#ifdef __cplusplus\s+\}\s+#endif", "", text)
+    constants = re.findall(r"^#define (VLJ_\w+) +(?:0x)?\d+u?\s*$", text, flags=re.MULTILINE)
+    text = re.sub(r"^\s*#.*$", "", text, flags=re.MULTILINE)
+    text = re.sub(r"\bVLJ_API\b", "", text)
+    text = re.sub(r"\n{3,}", "\n\n", text)
+    return "".join(f"#define {name} ...\n" for name in constants) + text.strip() + "\n"
+
+
+def sources() -> list[str]:
+    """The C files of the core, relative to the repository's root."""
+    folders = ("runtime/core", "runtime/backends", "kernels")
+    return sorted(
+        path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).glob("*.c")
+    )
+
+
+def compile_flags() -> tuple[list[str], list[str]]:
+    """(compile, link) flags, steered by the environment switches that setup.py lists."""
+    debug = os.environ.get("VLJEPA_DEBUG") == "1"
+    compile_args = ["-std=gnu11", "-O0" if debug else "-O3", "-g", "-fvisibility=hidden", "-Wall", "-Wextra"]
+    link_args: list[str] = []
+    sanitizers = os.environ.get("VLJEPA_SANITIZE")
+    if sanitizers:
+        compile_args += [f"-fsanitize={sanitizers}", "-fno-omit-frame-pointer"]
+        link_args += [f"-fsanitize={sanitizers}"]
+    return compile_args, link_args
+
+
+def make_builder() -> FFI:
+    builder = FFI()
+    builder.cdef(declarations(HEADER.read_text(encoding="utf-8")) + PYTHON_CALLBACKS)
+    compile_args, link_args = compile_flags()
+    version = (ROOT / "VERSION").read_text(encoding="utf-8").strip()
+    builder.set_source(
+        "vljepa_edge.runtime._core",
+        '#include "vljepa.h"\n',
+        sources=sources(),
+        include_dirs=["runtime/include", "runtime/core", "runtime/backends", "kernels"],
+        # Everything that a change of must rebuild the extension.
+        depends=sorted(
+            path.relative_to(ROOT).as_posix()
+            for folder in ("runtime/include", "runtime/core", "runtime/backends", "kernels")
+            for path in (ROOT / folder).glob("*.[hc]")
+        ),
+        define_macros=[("VLJ_VERSION", f'"{version}"')],
+        libraries=["m", "dl", "pthread"],
+        extra_compile_args=compile_args,
+        extra_link_args=link_args,
+    )
+    return builder
+
+
+ffibuilder = make_builder()

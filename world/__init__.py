@@ -1,0 +1,43 @@
+"""Sprite world: seeded videos with captions, questions and timelines.
+
+A test instrument, not natural video: flat pictures of objects move over drawn backgrounds, and all
+that is true of a clip is known exactly. Needs numpy and OpenCV alone. See docs/world.md.
+"""
+
+from .captions import (
+    all_phrasings,
+    canonical_caption,
+    canonical_image_caption,
+    caption,
+    image_caption,
+    motion_object_caption,
+)
+from .clips import Clip, sample_clip, sample_image, window_times
+from .render import render
+from .sampling import SPLITS, is_held_out_pair, sample_scene, scene_of
+from .scene import MOTIONS_V1, Scene, WorldConfig
+from .vocabulary import COLOURS, OBJECTS, STYLES
+
+__all__ = [
+    "COLOURS",
+    "MOTIONS_V1",
+    "OBJECTS",
+    "SPLITS",
+    "STYLES",
+    "Clip",
+    "Scene",
+    "WorldConfig",
+    "all_phrasings",
+    "canonical_caption",
+    "canonical_image_caption",
+    "caption",
+    "image_caption",
+    "is_held_out_pair",
+    "motion_object_caption",
+    "render",
+    "sample_clip",
+    "sample_image",
+    "sample_scene",
+    "scene_of",
+    "window_times",
+]

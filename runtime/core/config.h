@@ -19,12 +19,12 @@ typedef struct vlj_config {
     uint32_t text_max_tokens;               /* Y-Encoder; 0: none */
     uint32_t pooling, rope_variant;
     /* Y-Decoder; all 0 where the bundle has none (decoder_vocabulary == 0 tells) */
-    uint32_t decoder_prefix_tokens;  /* K */
+    uint32_t decoder_prefix_tokens; /* K */
     uint32_t decoder_width;
     uint32_t decoder_planes;         /* P = 2 x layers */
     uint32_t decoder_kv_heads;       /* G */
     uint32_t decoder_head_dim;       /* H */
-    uint32_t decoder_cache_length;   /* C >= K + 1 + max_new_tokens - 1 */
+    uint32_t decoder_cache_length;   /* C >= K + max_new_tokens */
     uint32_t decoder_vocabulary;     /* V */
     uint32_t begin_token, end_token; /* < V */
     uint32_t max_new_tokens;
@@ -36,7 +36,11 @@ typedef struct vlj_config {
 vlj_status vlj_config_read(const vlj_index *index, vlj_config *config);
 
 /* Bytes of one planar frame [3, H, W] and of a window [T, 3, H, W]. */
-static inline size_t vlj_config_frame_bytes(const vlj_config *c) { return (size_t)3 * c->height * c->width; }
-static inline size_t vlj_config_window_bytes(const vlj_config *c) { return vlj_config_frame_bytes(c) * c->frames; }
+static inline size_t vlj_config_frame_bytes(const vlj_config *c) {
+    return (size_t)3 * c->height * c->width;
+}
+static inline size_t vlj_config_window_bytes(const vlj_config *c) {
+    return vlj_config_frame_bytes(c) * c->frames;
+}
 
 #endif

@@ -33,10 +33,10 @@ typedef struct vlj_engine_spec {
     vlj_component component;
     const uint8_t *bytes; /* the ENGINE section; NULL for backend "callback" on a bundle without it */
     size_t size;
-    const char *folder;   /* the bundle's folder; NULL in an image: then `bytes` is all there is */
-    const char *file;     /* the section's file name, "" in an image */
-    uint32_t threads;     /* 0: as many as the machine has */
-    uint32_t spinning;    /* 1: worker threads may spin between operators */
+    const char *folder; /* the bundle's folder; NULL in an image: then `bytes` is all there is */
+    const char *file;   /* the section's file name, "" in an image */
+    uint32_t threads;   /* 0: as many as the machine has */
+    uint32_t spinning;  /* 1: worker threads may spin between operators */
     const vlj_config *config;
     const vlj_index *index; /* for ENGINE_DATA */
 } vlj_engine_spec;

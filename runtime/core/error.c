@@ -21,7 +21,8 @@ static void cut_at_character(char *text, size_t length) {
 }
 
 vlj_status vlj_fail_v(vlj_status status, const char *format, va_list arguments) {
-    /* One spare byte tells whether the character at the cut continues. A sentence may quote the previous one, hence the copy. */
+    /* One spare byte tells whether the character at the cut continues. A sentence may quote the previous one, hence the
+     * copy. */
     char sentence[SENTENCE_BYTES + 1];
     int length = vsnprintf(sentence, sizeof sentence, format, arguments);
     if (length < 0) {
@@ -53,9 +54,13 @@ void vlj_error_copy(char *sentence, size_t sentence_bytes) {
     sentence[length] = '\0';
 }
 
-const char *vlj_last_error(void) { return last_sentence; }
+const char *vlj_last_error(void) {
+    return last_sentence;
+}
 
-const char *vlj_version(void) { return VLJ_VERSION; }
+const char *vlj_version(void) {
+    return VLJ_VERSION;
+}
 
 const char *vlj_status_name(vlj_status status) {
     switch (status) {

@@ -1,4 +1,5 @@
-/* error.h: the calling thread's last error sentence. Every failing path goes through vlj_fail, so status and sentence agree. */
+/* error.h: the calling thread's last error sentence. Every failing path goes through vlj_fail, so status and sentence
+ * agree. */
 #ifndef VLJ_CORE_ERROR_H
 #define VLJ_CORE_ERROR_H
 

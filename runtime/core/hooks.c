@@ -84,7 +84,9 @@ void vlj_free(const vlj_host *host, void *memory, size_t bytes) {
     host->hooks.release(host->hooks.user_data, memory, bytes);
 }
 
-int64_t vlj_now(const vlj_host *host) { return host->hooks.clock_ns(host->hooks.user_data); }
+int64_t vlj_now(const vlj_host *host) {
+    return host->hooks.clock_ns(host->hooks.user_data);
+}
 
 void vlj_logf(const vlj_host *host, vlj_log_level level, const char *format, ...) {
     if (host->hooks.log == NULL) {

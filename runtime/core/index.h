@@ -22,8 +22,8 @@ int vlj_index_has(const vlj_index *index, uint32_t kind, const char *name);
 /* The i-th section of that kind in table order, 0 when there are fewer. */
 int vlj_index_nth(const vlj_index *index, uint32_t kind, uint32_t i, vlj_section *section);
 
-const char *vlj_index_path(const vlj_index *index);     /* the opened file, for sentences; "<memory>" for bytes in memory */
-const char *vlj_index_folder(const vlj_index *index);   /* where its files lie; NULL for an image or memory */
+const char *vlj_index_path(const vlj_index *index); /* the opened file, for sentences; "<memory>" for bytes in memory */
+const char *vlj_index_folder(const vlj_index *index);    /* where its files lie; NULL for an image or memory */
 const uint8_t *vlj_index_digest(const vlj_index *index); /* 32 bytes: identifies the bundle */
 size_t vlj_index_mapped_bytes(const vlj_index *index);
 

@@ -11,12 +11,13 @@ typedef struct vlj_workspace vlj_workspace;
 size_t vlj_workspace_bytes(const vlj_model *model, uint32_t max_queries, uint32_t max_query_tokens);
 vlj_status vlj_workspace_open(vlj_model *model, const vlj_host *host, uint32_t max_queries, uint32_t max_query_tokens,
                               vlj_workspace **workspace);
-/* Copies the queries, padded to the longest: embeddings [Q, L, W] and mask [Q, L] of 1 and 0. VLJ_E_QUERY when one is empty
- * or longer than the bundle or the plan allows. */
+/* Copies the queries, padded to the longest: embeddings [Q, L, W] and mask [Q, L] of 1 and 0. VLJ_E_QUERY when one is
+ * empty or longer than the bundle or the plan allows. */
 vlj_status vlj_workspace_set_queries(vlj_workspace *workspace, const vlj_query *queries, uint32_t count);
 /* frames uint8 [1, T, 3, H, W], handed to the engine without a copy. */
 vlj_status vlj_workspace_encode(vlj_workspace *workspace, const uint8_t *frames);
-/* Predicts every query over the last encoded window. *embeddings: [Q, E], the workspace's own, until the next predict. */
+/* Predicts every query over the last encoded window. *embeddings: [Q, E], the workspace's own, until the next predict.
+ */
 vlj_status vlj_workspace_predict(vlj_workspace *workspace, const float **embeddings);
 void vlj_workspace_close(vlj_workspace *workspace);
 

@@ -12,7 +12,7 @@
 /* [rows, width] of float32 or float16. */
 typedef struct vlj_matrix {
     uint32_t rows, width;
-    vlj_dtype dtype; /* VLJ_FLOAT32 or VLJ_FLOAT16 */
+    vlj_dtype dtype;  /* VLJ_FLOAT32 or VLJ_FLOAT16 */
     const void *data; /* 64-byte aligned */
 } vlj_matrix;
 

@@ -3,7 +3,9 @@
 
 #include <string.h>
 
-static size_t align_up(size_t bytes) { return (bytes + 63) & ~(size_t)63; }
+static size_t align_up(size_t bytes) {
+    return (bytes + 63) & ~(size_t)63;
+}
 
 size_t vlj_frame_ring_bytes(size_t frame_bytes, uint32_t window_frames, uint32_t capacity) {
     size_t slots = (size_t)capacity + window_frames - 1;
@@ -23,21 +25,25 @@ void vlj_frame_ring_init(vlj_frame_ring *ring, void *memory, size_t frame_bytes,
     ring->arrivals_ns = (int64_t *)((uint8_t *)ring->timestamps_ns + align_up(capacity * sizeof(int64_t)));
 }
 
-static size_t slot_of(const vlj_frame_ring *ring, uint64_t index) { return (size_t)(index % ring->capacity); }
+static size_t slot_of(const vlj_frame_ring *ring, uint64_t index) {
+    return (size_t)(index % ring->capacity);
+}
 
 uint8_t *vlj_frame_ring_reserve(vlj_frame_ring *ring) {
     /* the slot still holds frame count - capacity, if there ever was one */
     if (ring->held_from != UINT64_MAX && ring->count >= ring->capacity &&
-        ring->count - ring->capacity >= ring->held_from)
+        ring->count - ring->capacity >= ring->held_from) {
         return NULL;
+    }
     return ring->frames + slot_of(ring, ring->count) * ring->frame_bytes;
 }
 
 void vlj_frame_ring_mirror(vlj_frame_ring *ring) {
     size_t slot = slot_of(ring, ring->count);
-    if (slot + 1 < ring->window_frames)
+    if (slot + 1 < ring->window_frames) {
         memcpy(ring->frames + (ring->capacity + slot) * ring->frame_bytes, ring->frames + slot * ring->frame_bytes,
                ring->frame_bytes);
+    }
 }
 
 void vlj_frame_ring_commit(vlj_frame_ring *ring, int64_t timestamp_ns, int64_t arrival_ns) {
@@ -47,23 +53,29 @@ void vlj_frame_ring_commit(vlj_frame_ring *ring, int64_t timestamp_ns, int64_t a
     ring->count++;
 }
 
-void vlj_frame_ring_skip(vlj_frame_ring *ring) { ring->count++; }
+void vlj_frame_ring_skip(vlj_frame_ring *ring) {
+    ring->count++;
+}
 
 void vlj_frame_ring_pad(vlj_frame_ring *ring, uint64_t count) {
-    if (ring->count == 0)
+    if (ring->count == 0) {
         return;
+    }
     size_t last = slot_of(ring, ring->count - 1);
     while (ring->count < count) {
         uint8_t *frame = vlj_frame_ring_reserve(ring);
-        if (!frame)
+        if (!frame) {
             return;
+        }
         memcpy(frame, ring->frames + last * ring->frame_bytes, ring->frame_bytes);
         vlj_frame_ring_mirror(ring);
         vlj_frame_ring_commit(ring, ring->timestamps_ns[last], ring->arrivals_ns[last]);
     }
 }
 
-void vlj_frame_ring_hold(vlj_frame_ring *ring, uint64_t first) { ring->held_from = first; }
+void vlj_frame_ring_hold(vlj_frame_ring *ring, uint64_t first) {
+    ring->held_from = first;
+}
 
 const uint8_t *vlj_frame_ring_window(const vlj_frame_ring *ring, uint64_t first) {
     return ring->frames + slot_of(ring, first) * ring->frame_bytes;

@@ -1,8 +1,8 @@
 /* frame_ring.h: prepared frames in a mirrored ring, so that any T consecutive ones lie contiguously for the engine.
  *
- * Frame i lives in slot i % capacity; the first T - 1 slots are kept a second time behind the last one. One thread writes
- * (reserve, fill, commit), one reads a window that it has held. The ring has no lock of its own: the stream's mutex covers
- * all calls but the filling of the reserved slot, vlj_frame_ring_mirror, and the reading of a held window.
+ * Frame i lives in slot i % capacity; the first T - 1 slots are kept a second time behind the last one. One thread
+ * writes (reserve, fill, commit), one reads a window that it has held. The ring has no lock of its own: the stream's
+ * mutex covers all calls but the filling of the reserved slot, vlj_frame_ring_mirror, and the reading of a held window.
  */
 #ifndef VLJ_FRAME_RING_H
 #define VLJ_FRAME_RING_H
@@ -12,14 +12,14 @@
 #include <stdint.h>
 
 typedef struct vlj_frame_ring {
-    uint8_t *frames;         /* [capacity + T - 1] frames of frame_bytes */
-    int64_t *timestamps_ns;  /* [capacity] of the frames */
-    int64_t *arrivals_ns;    /* [capacity] when they were pushed, by the stream's clock */
+    uint8_t *frames;        /* [capacity + T - 1] frames of frame_bytes */
+    int64_t *timestamps_ns; /* [capacity] of the frames */
+    int64_t *arrivals_ns;   /* [capacity] when they were pushed, by the stream's clock */
     size_t frame_bytes;
-    uint32_t window_frames;  /* T */
-    uint32_t capacity;       /* distinct frames kept, >= T */
-    uint64_t count;          /* frames committed so far: the next one's index */
-    uint64_t held_from;      /* frames from this index on must not be overwritten; UINT64_MAX: none is held */
+    uint32_t window_frames; /* T */
+    uint32_t capacity;      /* distinct frames kept, >= T */
+    uint64_t count;         /* frames committed so far: the next one's index */
+    uint64_t held_from;     /* frames from this index on must not be overwritten; UINT64_MAX: none is held */
 } vlj_frame_ring;
 
 size_t vlj_frame_ring_bytes(size_t frame_bytes, uint32_t window_frames, uint32_t capacity);

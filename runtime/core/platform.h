@@ -25,10 +25,18 @@ static inline int64_t vlj_monotonic_ns(void) {
     return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
 }
 
-static inline bool vlj_mutex_init(vlj_mutex *mutex) { return pthread_mutex_init(mutex, NULL) == 0; }
-static inline void vlj_mutex_destroy(vlj_mutex *mutex) { pthread_mutex_destroy(mutex); }
-static inline void vlj_mutex_lock(vlj_mutex *mutex) { pthread_mutex_lock(mutex); }
-static inline void vlj_mutex_unlock(vlj_mutex *mutex) { pthread_mutex_unlock(mutex); }
+static inline bool vlj_mutex_init(vlj_mutex *mutex) {
+    return pthread_mutex_init(mutex, NULL) == 0;
+}
+static inline void vlj_mutex_destroy(vlj_mutex *mutex) {
+    pthread_mutex_destroy(mutex);
+}
+static inline void vlj_mutex_lock(vlj_mutex *mutex) {
+    pthread_mutex_lock(mutex);
+}
+static inline void vlj_mutex_unlock(vlj_mutex *mutex) {
+    pthread_mutex_unlock(mutex);
+}
 
 /* Waits are measured on the monotonic clock, so that a step of the wall clock neither hangs nor wakes anybody. */
 static inline bool vlj_condition_init(vlj_condition *condition) {
@@ -36,26 +44,34 @@ static inline bool vlj_condition_init(vlj_condition *condition) {
     return pthread_cond_init(condition, NULL) == 0;
 #else
     pthread_condattr_t attributes;
-    if (pthread_condattr_init(&attributes) != 0)
+    if (pthread_condattr_init(&attributes) != 0) {
         return false;
-    bool ok = pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 &&
-              pthread_cond_init(condition, &attributes) == 0;
+    }
+    bool ok =
+        pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC) == 0 && pthread_cond_init(condition, &attributes) == 0;
     pthread_condattr_destroy(&attributes);
     return ok;
 #endif
 }
 
-static inline void vlj_condition_destroy(vlj_condition *condition) { pthread_cond_destroy(condition); }
-static inline void vlj_condition_signal(vlj_condition *condition) { pthread_cond_signal(condition); }
-static inline void vlj_condition_broadcast(vlj_condition *condition) { pthread_cond_broadcast(condition); }
+static inline void vlj_condition_destroy(vlj_condition *condition) {
+    pthread_cond_destroy(condition);
+}
+static inline void vlj_condition_signal(vlj_condition *condition) {
+    pthread_cond_signal(condition);
+}
+static inline void vlj_condition_broadcast(vlj_condition *condition) {
+    pthread_cond_broadcast(condition);
+}
 static inline void vlj_condition_wait(vlj_condition *condition, vlj_mutex *mutex) {
     pthread_cond_wait(condition, mutex);
 }
 
 /* Waits for at most `timeout_ns`; false when the time is over. May wake early, as any condition. */
 static inline bool vlj_condition_wait_for(vlj_condition *condition, vlj_mutex *mutex, int64_t timeout_ns) {
-    if (timeout_ns <= 0)
+    if (timeout_ns <= 0) {
         return false;
+    }
 #ifdef __APPLE__
     struct timespec span = {(time_t)(timeout_ns / 1000000000), (long)(timeout_ns % 1000000000)};
     return pthread_cond_timedwait_relative_np(condition, mutex, &span) != ETIMEDOUT;
@@ -80,6 +96,8 @@ static inline void vlj_thread_name(const char *name) {
 #endif
 }
 
-static inline void vlj_thread_join(vlj_thread thread) { pthread_join(thread, NULL); }
+static inline void vlj_thread_join(vlj_thread thread) {
+    pthread_join(thread, NULL);
+}
 
 #endif

@@ -18,9 +18,9 @@ typedef struct vlj_sampler {
 void vlj_sampler_init(vlj_sampler *sampler, double fps);
 
 /* True: take this frame. Timestamps ascend. The first frame at (or a sixteenth of a period before) the next due time is
- * taken, and the due time moves on by one period whatever the frame's own time, so jitter doesn't change the rate. After a
- * gap of more than 1.5 periods the grid is laid anew from the frame that ended it. A source slower than the target gives
- * all of its frames. */
+ * taken, and the due time moves on by one period whatever the frame's own time, so jitter doesn't change the rate.
+ * After a gap of more than 1.5 periods the grid is laid anew from the frame that ended it. A source slower than the
+ * target gives all of its frames. */
 bool vlj_sampler_take(vlj_sampler *sampler, int64_t timestamp_ns);
 
 #endif

@@ -1,4 +1,5 @@
-/* bundle_fixture.h: writes a small, valid bundle (docs/format.md) into a fresh temporary folder, for backend "callback".
+/* bundle_fixture.h: writes a small, valid bundle (docs/format.md) into a fresh temporary folder, for backend
+ * "callback".
  *
  *   bundle_fixture bundle;
  *   bundle_fixture_defaults(&bundle);      // then change what the test is about
@@ -28,13 +29,13 @@ typedef struct bundle_fixture {
     uint32_t decode_when;
     vlj_gate_options gate;
     /* other sections */
-    uint32_t query_count;          /* compiled queries "query 0?", "query 1?" ...: query q has 3 + q tokens */
-    uint32_t phrase_count;         /* phrases of bank "words"; 0: no bank */
-    uint32_t query_table_rows;     /* TOKEN_EMBEDDINGS "query"; 0: none */
-    vlj_dtype embedding_dtype;     /* VLJ_FLOAT32 (VLJ_FLOAT16 writes halves) for queries, phrases and tables */
-    uint32_t component_mask;       /* engines written; the decoder's only with prefix_tokens > 0 */
-    uint32_t image;                /* 1: one file model.vlj with every section inside */
-    uint32_t format_version;       /* 1 */
+    uint32_t query_count;      /* compiled queries "query 0?", "query 1?" ...: query q has 3 + q tokens */
+    uint32_t phrase_count;     /* phrases of bank "words"; 0: no bank */
+    uint32_t query_table_rows; /* TOKEN_EMBEDDINGS "query"; 0: none */
+    vlj_dtype embedding_dtype; /* VLJ_FLOAT32 (VLJ_FLOAT16 writes halves) for queries, phrases and tables */
+    uint32_t component_mask;   /* engines written; the decoder's only with prefix_tokens > 0 */
+    uint32_t image;            /* 1: one file model.vlj with every section inside */
+    uint32_t format_version;   /* 1 */
     /* filled by bundle_fixture_write */
     char folder[256];
     char path[320]; /* the folder, or the image */
@@ -46,9 +47,9 @@ void bundle_fixture_write(bundle_fixture *bundle); /* exits when the disk refuse
 void bundle_fixture_remove(bundle_fixture *bundle);
 
 /* What the writer put there, so that tests need not read the file: */
-float bundle_fixture_query_value(uint32_t query, uint32_t token, uint32_t column);  /* QUERY rows */
+float bundle_fixture_query_value(uint32_t query, uint32_t token, uint32_t column);                 /* QUERY rows */
 float bundle_fixture_phrase_value(const bundle_fixture *bundle, uint32_t phrase, uint32_t column); /* unit rows */
-float bundle_fixture_table_value(uint32_t row, uint32_t column);                    /* TOKEN_EMBEDDINGS rows, both */
+float bundle_fixture_table_value(uint32_t row, uint32_t column); /* TOKEN_EMBEDDINGS rows, both */
 /* Bytes of one vocabulary token: specials are empty, tokens 3 and 4 are the halves of a two-byte UTF-8 letter. */
 void bundle_fixture_token_bytes(const bundle_fixture *bundle, uint32_t token, char bytes[16]);
 

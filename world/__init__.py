@@ -11,20 +11,24 @@ from .captions import (
     caption,
     image_caption,
     motion_object_caption,
+    verb_phrases,
 )
 from .clips import Clip, sample_clip, sample_image, window_times
+from .questions import CAPTION_QUERIES, Question, questions
 from .render import render
 from .sampling import SPLITS, is_held_out_pair, sample_scene, scene_of
 from .scene import MOTIONS_V1, Scene, WorldConfig
-from .vocabulary import COLOURS, OBJECTS, STYLES
+from .vocabulary import COLOURS, OBJECTS, STYLES, plural
 
 __all__ = [
+    "CAPTION_QUERIES",
     "COLOURS",
     "MOTIONS_V1",
     "OBJECTS",
     "SPLITS",
     "STYLES",
     "Clip",
+    "Question",
     "Scene",
     "WorldConfig",
     "all_phrasings",
@@ -34,10 +38,13 @@ __all__ = [
     "image_caption",
     "is_held_out_pair",
     "motion_object_caption",
+    "plural",
+    "questions",
     "render",
     "sample_clip",
     "sample_image",
     "sample_scene",
     "scene_of",
+    "verb_phrases",
     "window_times",
 ]

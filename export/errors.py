@@ -1,0 +1,11 @@
+"""What export and bundle checks raise: one sentence that names the thing, and the next step."""
+
+from __future__ import annotations
+
+
+class ExportError(Exception):
+    """A bundle, checkpoint or graph that cannot be used as asked. `hint` says what to do."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.hint = hint

@@ -27,6 +27,8 @@ void *vlj_alloc(const vlj_host *host, size_t bytes, size_t align);
 void vlj_free(const vlj_host *host, void *memory, size_t bytes);
 
 int64_t vlj_now(const vlj_host *host);
+/* 1: the clock is the host's own, not CLOCK_MONOTONIC; only such a clock may show in a replay's events. */
+int vlj_host_has_clock(const vlj_host *host);
 void vlj_logf(const vlj_host *host, vlj_log_level level, const char *format, ...) __attribute__((format(printf, 3, 4)));
 
 uint64_t vlj_host_allocations(const vlj_host *host);

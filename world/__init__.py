@@ -18,6 +18,8 @@ from .questions import CAPTION_QUERIES, Question, questions
 from .render import render
 from .sampling import SPLITS, is_held_out_pair, sample_scene, scene_of
 from .scene import MOTIONS_V1, Scene, WorldConfig
+from .streams import Segment, Stream, frame_times, frames, make_stream, sample_stream_clip
+from .video import write_mp4, write_timeline
 from .vocabulary import COLOURS, OBJECTS, STYLES, plural
 
 __all__ = [
@@ -30,13 +32,18 @@ __all__ = [
     "Clip",
     "Question",
     "Scene",
+    "Segment",
+    "Stream",
     "WorldConfig",
     "all_phrasings",
     "canonical_caption",
     "canonical_image_caption",
     "caption",
+    "frame_times",
+    "frames",
     "image_caption",
     "is_held_out_pair",
+    "make_stream",
     "motion_object_caption",
     "plural",
     "questions",
@@ -44,7 +51,10 @@ __all__ = [
     "sample_clip",
     "sample_image",
     "sample_scene",
+    "sample_stream_clip",
     "scene_of",
     "verb_phrases",
     "window_times",
+    "write_mp4",
+    "write_timeline",
 ]

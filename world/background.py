@@ -18,7 +18,7 @@ def _colour(rng: np.random.Generator, saturation: float = 0.55) -> npt.NDArray[n
     grey = rng.uniform(50, 235)
     hue = rng.uniform(-1, 1, 3)
     shift = (hue - hue.mean()) * 110.0 * saturation
-    return np.clip(grey + shift, 20, 250).astype(np.float32)
+    return np.asarray(np.clip(grey + shift, 20, 250), dtype=np.float32)
 
 
 def _mix(weight: npt.NDArray[np.float32], a: npt.ArrayLike, b: npt.ArrayLike) -> Image:
@@ -34,7 +34,7 @@ def _ramp(height: int, width: int, angle: float) -> npt.NDArray[np.float32]:
     """Return a linear ramp over the frame, float32 [H, W], about -0.5..0.5 across its side."""
     x = (np.arange(width, dtype=np.float32) / width - 0.5) * np.float32(np.cos(angle))
     y = (np.arange(height, dtype=np.float32) / height - 0.5) * np.float32(np.sin(angle))
-    return x[None, :] + y[:, None]
+    return np.asarray(x[None, :] + y[:, None], dtype=np.float32)
 
 
 def draw_background(background: Background, height: int, width: int) -> Image:
@@ -42,7 +42,7 @@ def draw_background(background: Background, height: int, width: int) -> Image:
     rng = np.random.default_rng(background.seed)
     first, second = _colour(rng), _colour(rng)
     if background.kind == "plain":
-        return np.broadcast_to(np.rint(first).astype(np.uint8), (height, width, 3)).copy()
+        return np.full((height, width, 3), np.rint(first), np.uint8)
     if background.kind == "gradient":
         ramp = _ramp(height, width, rng.uniform(0, 2 * np.pi))
         return _mix(ramp * np.float32(0.9) + np.float32(0.5), first, second)

@@ -1,6 +1,6 @@
 """Rasterises the icon packages' SVGs into the committed sprite sheets (a developer's tool).
 
-Run as `python -m vljepa_edge.world.build_atlas --icons DIR`, where DIR holds the unpacked npm packages
+Run as `python -m vljepa_edge.world.build_atlas --icons DIR`; DIR holds the unpacked npm packages
 @iconify-json/noto, @iconify-json/twemoji and @iconify-json/fluent-emoji-flat in folders named
 `noto`, `twemoji` and `fluent-emoji-flat`. Needs resvg-py, which nothing else here does.
 """
@@ -60,7 +60,7 @@ def rasterise(svg: str) -> npt.NDArray[np.uint8]:
     height, width = (max(1, round(side * scale)) for side in bgra.shape[:2])
     small = cv2.resize(premultiplied, (width, height), interpolation=cv2.INTER_AREA)
     alpha = small[:, :, 3:]
-    small[:, :, :3] *= 255.0 / np.maximum(alpha, 0.5)
+    small[:, :, :3] = small[:, :, :3] * (255.0 / np.maximum(alpha, 0.5))
     small[alpha[:, :, 0] <= 0.5] = 0
     tile = np.zeros((TILE_PX, TILE_PX, 4), np.uint8)
     y, x = (TILE_PX - height) // 2, (TILE_PX - width) // 2

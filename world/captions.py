@@ -52,7 +52,7 @@ _VERBS: dict[str, tuple[str, ...]] = {
     "fade in": ("fade|in", "slowly appear|", "gradually appear|"),
     "fade out": ("fade|out", "slowly vanish|", "gradually disappear|"),
 }
-_DOUBLED = {"get", "spin", "hop", "zigzag", "throb", "flip"}
+_DOUBLED = {"get", "travel", "spin", "hop", "zigzag", "throb", "flip"}
 
 _SIZE_WORDS = {"small": ("small", "tiny", "little"), "big": ("big", "large", "huge")}
 _RELATION_WORDS = {
@@ -174,4 +174,3 @@ def motion_object_caption(name: str, motion: str) -> str:
     """Return the bare caption of an object-motion pair, for classification among candidates:
     "an apple moves left"."""
     return f"{with_article(name)} {verb_phrases(motion)[0][1]}"
-

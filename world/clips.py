@@ -28,7 +28,7 @@ class Clip:
 
 
 def clip_rng(seed: int, index: int, split: str, purpose: int) -> np.random.Generator:
-    """Return the generator of one sample; splits and purposes (clip, image, ...) never share one."""
+    """Return one sample's generator; splits and purposes (clip, image, ...) never share one."""
     if split not in SPLITS:
         raise ValueError(f"unknown split {split!r}; expected one of {', '.join(SPLITS)}")
     return np.random.default_rng((purpose, SPLITS.index(split), seed, index))

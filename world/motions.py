@@ -1,8 +1,9 @@
 """The motions: each turns seconds into poses, and stays true to its label for as long as it runs.
 
 A motion is an *episode*: it may run for many seconds, and any second of it shows the label. Travel
-re-enters at the opposite edge, growth and fading start over in a saw-tooth, the rest is periodic with
-at least one full swing a second and at least four samples a swing at 8 frames a second.
+re-enters at the opposite edge, growth and fading start over in a saw-tooth, the rest is periodic,
+with a turn in every second and at least four samples a swing at 8 frames a second (all but shaking,
+which only has to look restless).
 """
 
 from __future__ import annotations
@@ -41,7 +42,7 @@ class Pose:
 
 @dataclass(frozen=True)
 class Motion:
-    """One motion: its episode function, the ranges its `Drive` is drawn from, and the room it needs.
+    """One motion: its episode function, the ranges its `Drive` is drawn from, the room it needs.
 
     `reach` = (left, right, up, down) in multiples of the amplitude; `scale` the largest scale;
     `wraps` the axes along which the sprite leaves the frame and re-enters at the other edge.

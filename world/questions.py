@@ -49,9 +49,7 @@ class Question:
     kind: str
 
 
-def _candidates(
-    rng: np.random.Generator, answer: str, wrong: Sequence[str]
-) -> tuple[str, ...]:
+def _candidates(rng: np.random.Generator, answer: str, wrong: Sequence[str]) -> tuple[str, ...]:
     """Mix the answer with what is wrong, in random order."""
     texts = list(dict.fromkeys([answer, *wrong]))
     rng.shuffle(texts)

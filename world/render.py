@@ -133,8 +133,9 @@ def render(
     levels = mipmaps(scene.style, scene.object, scene.colour)
     diameter_px = scene.diameter * side
     half_x, half_y = diameter_px / width / 2, diameter_px / height / 2
+    camera_times = times + (scene.start_s + scene.camera_s)
     frames = np.empty((len(times), height, width, 3), np.uint8)
-    for i, time_s in enumerate(times):
+    for i in range(len(times)):
         canvas = backdrop.copy()
         extent_px = (diameter_px * float(pose.scale_x[i]), diameter_px * float(pose.scale_y[i]))
         for x, y in scene.centres:
@@ -146,5 +147,5 @@ def render(
             centre = (x * width, y * height)
             angle, opacity = float(pose.angle_deg[i]), float(pose.opacity[i])
             _draw_sprite(canvas, levels, centre, extent_px, angle, opacity)
-        frames[i] = _sense(canvas, scene.sensor, float(time_s) + scene.start_s)
+        frames[i] = _sense(canvas, scene.sensor, float(camera_times[i]))
     return frames

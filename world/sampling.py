@@ -23,14 +23,14 @@ _DIAMETERS = {None: (0.32, 0.42), "small": (0.2, 0.24), "big": (0.56, 0.66)}
 _COUNT_DIAMETERS = {2: (0.27, 0.34), 3: (0.24, 0.3), 4: (0.22, 0.27), 5: (0.2, 0.24)}
 _RELATION_DIAMETERS = (0.27, 0.34)
 
-_RESIZING = frozenset({"grow", "shrink", "pulse"})
+RESIZING_MOTIONS = frozenset({"grow", "shrink", "pulse"})
 _IN_PLACE = frozenset(
     {"clockwise", "counterclockwise", "rock", "shake", "blink", "flip", "still"}
     | {"fade in", "fade out"}
-    | _RESIZING
+    | RESIZING_MOTIONS
 )
 # A relation has to hold at every instant, so each axis goes with motions that cannot break it.
-_RELATION_MOTIONS = {
+RELATION_MOTIONS = {
     "left of": _IN_PLACE | {"up", "down", "bounce"},
     "right of": _IN_PLACE | {"up", "down", "bounce"},
     "above": _IN_PLACE | {"left", "right", "sway"},
@@ -55,7 +55,7 @@ def _between(rng: np.random.Generator, low: float, high: float) -> float:
     return low + (high - low) * float(rng.random()) if low < high else (low + high) / 2
 
 
-def _room(motion: str, drive: Drive, diameter: float) -> tuple[float, float, float, float]:
+def room(motion: str, drive: Drive, diameter: float) -> tuple[float, float, float, float]:
     """Return (x low, x high, y low, y high): where a centre may be so that the motion stays in
     view. Along a wrapped axis an episode starts on the side that it leaves."""
     spec = MOTIONS[motion]
@@ -77,7 +77,7 @@ def _centres(
     rng: np.random.Generator, motion: str, drive: Drive, diameter: float, count: int
 ) -> tuple[Point, ...]:
     """Place `count` copies of the main object apart from each other."""
-    x0, x1, y0, y1 = _room(motion, drive, diameter)
+    x0, x1, y0, y1 = room(motion, drive, diameter)
     if count == 1:
         return ((_between(rng, x0, x1), _between(rng, y0, y1)),)
     wraps = MOTIONS[motion].wraps
@@ -96,16 +96,14 @@ def _centres(
             return tuple(chosen)
     columns = 2 if count <= 4 else 3
     rows = -(-count // columns)
-    return tuple(
-        ((i % columns + 0.5) / columns, (i // columns + 0.5) / rows) for i in range(count)
-    )
+    return tuple(((i % columns + 0.5) / columns, (i // columns + 0.5) / rows) for i in range(count))
 
 
 def _related(
     rng: np.random.Generator, relation: str, motion: str, drive: Drive, diameter: float
 ) -> tuple[Point, Point, float]:
     """Place the main object and another one: (main centre, other centre, other diameter)."""
-    x0, x1, y0, y1 = _room(motion, drive, diameter)
+    x0, x1, y0, y1 = room(motion, drive, diameter)
     near, far = _between(rng, 0.2, 0.27), _between(rng, 0.73, 0.8)
     if relation in ("right of", "below"):
         near, far = far, near
@@ -178,9 +176,9 @@ def scene_of(
         count = 2 + int(rng.random() * (config.max_count - 1))
     elif kind < config.p_count + config.p_relation:
         relation = pick(rng, RELATIONS)
-        if motion not in _RELATION_MOTIONS[relation]:
+        if motion not in RELATION_MOTIONS[relation]:
             relation = None
-    elif rng.random() < config.p_size and motion not in _RESIZING:
+    elif rng.random() < config.p_size and motion not in RESIZING_MOTIONS:
         size = pick(rng, SIZES)
 
     if relation is not None:

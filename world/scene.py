@@ -111,7 +111,11 @@ class Sensor:
 
 @dataclass(frozen=True)
 class Scene:
-    """Everything that is true of a clip. `times_s` given to the renderer count from `start_s`."""
+    """Everything that is true of a clip.
+
+    The renderer's time 0 is `start_s` of the motion's episode; the camera's own clock (brightness,
+    hand shake, noise) is `camera_s` further on, so that it runs on when only the motion changes.
+    """
 
     object: str
     motion: str
@@ -127,6 +131,7 @@ class Scene:
     other: Placed | None = None
     distractors: tuple[Placed, ...] = ()
     start_s: float = 0.0
+    camera_s: float = 0.0
 
     @property
     def count(self) -> int:

@@ -21,36 +21,50 @@ car=automobile bus truck=delivery-truck ambulance tractor bicycle motorcycle tra
 airplane helicopter rocket sailboat ship ufo=flying-saucer
 house castle tent football=soccer-ball basketball star moon=crescent-moon sun cloud rainbow
 snowflake snowman flame=fire umbrella balloon gift=wrapped-gift key lock=locked bell
-book=closed-book pencil hammer axe crown hat=top-hat shirt=t-shirt dress shoe=running-shoe phone=mobile-phone
+book=closed-book pencil hammer axe crown hat=top-hat shirt=t-shirt dress shoe=running-shoe
+phone=mobile-phone
 camera clock=alarm-clock guitar drum trumpet chair robot ghost skull heart=red-heart
 
-pepper=hot-pepper goat deer wolf camel=two-hump-camel donkey moose bison boar ram hippo=hippopotamus
+pepper=hot-pepper goat deer wolf camel=two-hump-camel donkey moose bison boar ram
+hippo=hippopotamus
 rhino=rhinoceros kangaroo koala sloth otter beaver badger skunk hedgehog squirrel=chipmunk
 raccoon leopard gorilla orangutan mammoth llama poodle hamster unicorn dragon
-sauropod lizard scorpion ant beetle cockroach mosquito worm=worm caterpillar=bug
+sauropod lizard scorpion ant beetle cockroach mosquito worm caterpillar=bug
 dolphin seal squid jellyfish lobster shrimp oyster blowfish shell=spiral-shell coral
 bird eagle swan peacock turkey goose dove chicken feather
-peach mango kiwi=kiwi-fruit melon coconut blueberry=blueberries grape=grapes tangerine lime=lime olive
+peach mango kiwi=kiwi-fruit melon coconut blueberry=blueberries grape=grapes tangerine lime olive
 potato onion garlic cucumber ginger=ginger-root pea=pea-pod peanut=peanuts chestnut
-croissant baguette=baguette-bread bagel waffle=waffle pancake=pancakes taco burrito sandwich dumpling sushi
-cheese=cheese-wedge steak=cut-of-meat egg=egg cupcake pie candy sundae=ice-cream
-flower=hibiscus blossom=cherry-blossom hyacinth lotus clover=four-leaf-clover seedling pine=evergreen-tree bouquet log=wood
-taxi minibus firetruck=fire-engine jeep=sport-utility-vehicle scooter=kick-scooter moped=motor-scooter racecar=racing-car pickup=pickup-truck
+croissant baguette=baguette-bread bagel waffle pancake=pancakes taco burrito sandwich dumpling
+sushi
+cheese=cheese-wedge steak=cut-of-meat egg cupcake pie candy sundae=ice-cream
+flower=hibiscus blossom=cherry-blossom hyacinth lotus clover=four-leaf-clover seedling
+pine=evergreen-tree bouquet log=wood
+taxi minibus firetruck=fire-engine jeep=sport-utility-vehicle scooter=kick-scooter
+moped=motor-scooter racecar=racing-car pickup=pickup-truck
 tram=tram-car monorail canoe speedboat ferry satellite parachute skateboard sled wheel
-church hospital factory hut=hut temple=classical-building stadium fountain statue=statue-of-liberty tower=tokyo-tower
+church hospital factory hut temple=classical-building stadium fountain statue=statue-of-liberty
+tower=tokyo-tower
 baseball volleyball frisbee=flying-disc boomerang kite yoyo=yo-yo dartboard=bullseye die=game-die
-rainstorm=cloud-with-lightning-and-rain tornado volcano mountain=mount-fuji comet planet=ringed-planet globe=globe-showing-europe-africa drop=droplet wave=water-wave lightning=high-voltage
-mailbox=postbox box=package envelope newspaper calendar map=world-map scroll ticket briefcase backpack
+rainstorm=cloud-with-lightning-and-rain tornado volcano mountain=mount-fuji comet
+planet=ringed-planet globe=globe-showing-europe-africa drop=droplet wave=water-wave
+lightning=high-voltage
+mailbox=postbox box=package envelope newspaper calendar map=world-map scroll ticket briefcase
+backpack
 suitcase=luggage basket bucket toilet bathtub bed couch=couch-and-lamp door window
-lamp=diya-lamp bulb=light-bulb candle flashlight lantern=red-paper-lantern plug=electric-plug battery magnet compass hourglass=hourglass-done
+lamp=diya-lamp bulb=light-bulb candle flashlight lantern=red-paper-lantern plug=electric-plug
+battery magnet compass hourglass=hourglass-done
 wrench screwdriver saw=carpentry-saw pickaxe=pick clamp ladder gear chain=chains hook shield
 dagger bow=bow-and-arrow bomb trophy medal=sports-medal ring diamond=gem-stone coin necktie scarf
-glove=gloves sock=socks jacket=coat boot=womans-boot heel=high-heeled-shoe sandal=thong-sandal cap=billed-cap helmet=rescue-workers-helmet
-television computer=desktop-computer laptop printer keyboard radio microphone headphone telephone=telephone watch
+glove=gloves sock=socks jacket=coat boot=womans-boot heel=high-heeled-shoe sandal=thong-sandal
+cap=billed-cap helmet=rescue-workers-helmet
+television computer=desktop-computer laptop printer keyboard radio microphone headphone telephone
+watch
 violin piano=musical-keyboard saxophone flute accordion banjo maraca=maracas bone tooth brain
-knife=kitchen-knife spoon fork=fork-and-knife cup=hot-beverage teapot bottle=baby-bottle jar wineglass=wine-glass beer=beer-mug cocktail=cocktail-glass
+knife=kitchen-knife spoon fork=fork-and-knife cup=hot-beverage teapot bottle=baby-bottle jar
+wineglass=wine-glass beer=beer-mug cocktail=cocktail-glass
 broom soap sponge toothbrush razor mirror comb=hair-pick lipstick pill syringe
-microscope telescope vial=test-tube thermometer stethoscope crutch wheelchair=manual-wheelchair abacus puzzle=puzzle-piece
+microscope telescope vial=test-tube thermometer stethoscope crutch wheelchair=manual-wheelchair
+abacus puzzle=puzzle-piece
 teddy=teddy-bear alien pumpkin=jack-o-lantern joystick crayon paintbrush palette=artist-palette
 anchor trident=trident-emblem moai siren=police-car-light fan=folding-hand-fan
 """

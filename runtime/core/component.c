@@ -1,4 +1,4 @@
-/* component.c: vlj_run_component, one engine over the caller's own tensors, checked against the component's signature. */
+/* component.c: vlj_run_component, one engine over the caller's own tensors, checked against its signature. */
 #include "engine.h"
 #include "error.h"
 #include "model.h"

@@ -1,0 +1,64 @@
+"""Predictor: visual tokens and a query in, the predicted embedding of the answer out."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from .config import VLJEPAConfig
+from .rope import text_tables
+from .transformer import Layer, RMSNorm, additive_mask, initialise, masked_mean
+
+
+class Predictor(nn.Module):
+    """Bidirectional Llama layers, masked mean pool, linear head (paper, section 3).
+
+    Positions run 0..N-1 over the visual tokens, then N..N+L-1 over the query.
+    """
+
+    def __init__(self, config: VLJEPAConfig) -> None:
+        super().__init__()
+        self.config = config.predictor
+        c = self.config.transformer
+        self.embed_tokens = nn.Embedding(c.vocabulary, c.width)
+        self.vis_proj = nn.Linear(self.config.visual_width, c.width)
+        self.query_proj = nn.Linear(c.width, c.width) if self.config.project_query else None
+        self.layers = nn.ModuleList(Layer(c) for _ in range(c.layers))
+        self.norm = RMSNorm(c.width, c.norm_eps)
+        self.out_proj = nn.Linear(c.width, config.embedding_width)
+        self.apply(initialise)
+        self._tables: tuple[Tensor, Tensor] | None = None
+
+    def tables(self, length: int) -> tuple[Tensor, Tensor]:
+        """cos and sin [length, head_dim]."""
+        if self._tables is None or len(self._tables[0]) < length:
+            self._tables = text_tables(self.config.transformer, length)
+        return self._tables[0][:length], self._tables[1][:length]
+
+    def hidden(
+        self, visual_tokens: Tensor, query_embeddings: Tensor, query_mask: Tensor
+    ) -> tuple[Tensor, Tensor]:
+        """The tokens after the last norm [B,N+L,W] and the pooling mask [B,N+L]."""
+        batch, visual, _ = visual_tokens.shape
+        length = query_embeddings.shape[1]
+        query = query_embeddings if self.query_proj is None else self.query_proj(query_embeddings)
+        x = torch.cat((self.vis_proj(visual_tokens), query), 1)
+        ones = torch.ones(batch, visual, device=x.device)
+        mask = torch.cat((ones, query_mask.float()), 1)
+        bias = additive_mask(mask)
+        cos, sin = self.tables(visual + length)
+        for layer in self.layers:
+            x = layer(x, cos, sin, bias)
+        if self.config.pooling == "query":
+            mask = torch.cat((0 * ones, query_mask.float()), 1)
+        elif self.config.pooling == "visual":
+            mask = torch.cat((ones, 0 * query_mask.float()), 1)
+        return self.norm(x), mask
+
+    def forward(
+        self, visual_tokens: Tensor, query_embeddings: Tensor, query_mask: Tensor
+    ) -> Tensor:
+        """[B,N,D], [B,L,W], 1/0 [B,L] -> unit predicted embeddings [B,E]."""
+        x, mask = self.hidden(visual_tokens, query_embeddings, query_mask)
+        return F.normalize(self.out_proj(masked_mean(x, mask)).float(), dim=-1)

@@ -1,0 +1,60 @@
+"""Training recipes: the stages of the paper (section 3.3) in small, as data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from .data import Task
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stretch of training. `y_encoder_lr` multiplies the learning rate of the Y-Encoder."""
+
+    task: Task
+    steps: int
+    batch: int
+    learning_rate: float
+    y_encoder_lr: float
+    warmup: int = 100
+    cosine: bool = False
+
+
+@dataclass(frozen=True)
+class DecoderStage:
+    """The Y-Decoder's own stage: text alone, from noisy Y-Encoder embeddings."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+    # Noise norms are drawn uniformly below this; 1 is the length of an embedding.
+    noise: float
+
+
+@dataclass(frozen=True)
+class Recipe:
+    stages: tuple[Stage, ...]
+    decoder: DecoderStage
+    weight_decay: float = 0.05
+    gradient_clip: float = 1.0
+    seed: int = 1
+
+
+def nano_recipe(scale: float = 1.0) -> Recipe:
+    """Sized for two CPU cores; `scale` multiplies every stage's steps.
+
+    nano has no pretrained encoder to freeze, so all of it learns from the first step; the
+    Y-Encoder starts from noise as well, so its multiplier begins above the paper's 0.05 to 0.10.
+    """
+
+    def steps(count: int) -> int:
+        return max(2, round(count * scale))
+
+    return Recipe(
+        stages=(
+            Stage("image", steps(1300), 128, 1e-3, 0.3),
+            Stage("video", steps(900), 96, 8e-4, 0.2),
+            Stage("query", steps(1000), 96, 8e-4, 0.1, cosine=True),
+        ),
+        decoder=DecoderStage(steps=steps(2500), batch=256, learning_rate=2e-3, noise=0.8),
+    )

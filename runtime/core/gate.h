@@ -13,8 +13,8 @@
 /* What a field that is 0 means where there is no bundle (vlj_gate_open). */
 void vlj_gate_defaults(vlj_gate_options *options);
 
-/* `asked` over `base`: each field of `asked` that is 0 (or lies beyond its struct_size) takes base's value; asked may be
- * NULL. A negative interval, hysteresis, threshold or rate means off and stays negative. `resolved` gets `width`.
+/* `asked` over `base`: each field of `asked` that is 0 (or lies beyond its struct_size) takes base's value; asked may
+ * be NULL. A negative interval, hysteresis, threshold or rate means off and stays negative. `resolved` gets `width`.
  * VLJ_E_ARGUMENT names the field that is out of range. */
 vlj_status vlj_gate_resolve(const vlj_gate_options *asked, const vlj_gate_options *base, uint32_t width,
                             vlj_gate_options *resolved);
@@ -25,9 +25,9 @@ vlj_gate *vlj_gate_init(void *memory, const vlj_gate_options *resolved);
 
 /* The open segment: settled and recent together. Unit length [E]; VLJ_E_STATE before the first prediction. */
 vlj_status vlj_gate_segment_mean(const vlj_gate *gate, float *embedding, size_t embedding_floats);
-uint64_t vlj_gate_segment_count(const vlj_gate *gate);    /* predictions in it; 0 before the first */
-int64_t vlj_gate_segment_start_ns(const vlj_gate *gate);  /* of its first prediction */
-int64_t vlj_gate_segment_end_ns(const vlj_gate *gate);    /* of its last prediction */
+uint64_t vlj_gate_segment_count(const vlj_gate *gate);   /* predictions in it; 0 before the first */
+int64_t vlj_gate_segment_start_ns(const vlj_gate *gate); /* of its first prediction */
+int64_t vlj_gate_segment_end_ns(const vlj_gate *gate);   /* of its last prediction */
 
 /* The segment that the last shift closed, whole: count is 0 after the first shift (nothing was closed). */
 vlj_status vlj_gate_closed_mean(const vlj_gate *gate, float *embedding, size_t embedding_floats);

@@ -1,7 +1,8 @@
 /* preprocess.h: one picture into planar RGB uint8 [3, height, width] by the bundle's recipe, with tables made once.
  *
  * Recipe: the shorter side is resized to `short_side`, the longer to floor(short_side * longer / shorter), bilinear and
- * antialiased; then height x width are cut from the centre, offsets rounded half to even as torchvision's CenterCrop does.
+ * antialiased; then height x width are cut from the centre, offsets rounded half to even as torchvision's CenterCrop
+ * does.
  */
 #ifndef VLJ_CORE_PREPROCESS_H
 #define VLJ_CORE_PREPROCESS_H
@@ -20,7 +21,8 @@ size_t vlj_preprocessor_bytes(uint32_t max_frame_width, uint32_t max_frame_heigh
 vlj_status vlj_preprocessor_open(const vlj_host *host, uint32_t max_frame_width, uint32_t max_frame_height,
                                  uint32_t short_side, uint32_t height, uint32_t width, vlj_preprocessor **preprocessor);
 /* `planar` takes 3 * height * width bytes. Plans anew, without allocating, when the picture's size or format is not the
- * last one's. VLJ_E_FRAME_FORMAT, VLJ_E_FRAME_SIZE (beyond the maximum) and VLJ_E_ARGUMENT (no plane, stride too small). */
+ * last one's. VLJ_E_FRAME_FORMAT, VLJ_E_FRAME_SIZE (beyond the maximum) and VLJ_E_ARGUMENT (no plane, stride too
+ * small). */
 vlj_status vlj_preprocessor_run(vlj_preprocessor *preprocessor, const vlj_frame *frame, uint8_t *planar);
 void vlj_preprocessor_close(vlj_preprocessor *preprocessor);
 

@@ -1,0 +1,46 @@
+/* isa.c: run-time detection of instruction sets, with an override for tests and bug reports. */
+#include "isa.h"
+
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+int vlj_isa_named(const char *name, vlj_isa *isa) {
+    static const char *const names[] = {"generic", "avx2", "avx512"};
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], name) == 0) {
+            *isa = (vlj_isa)i;
+            return 1;
+        }
+    }
+    return 0;
+}
+
+int vlj_isa_supported(vlj_isa isa) {
+#if VLJ_KERNELS_X86
+    /* __builtin_cpu_supports also asks whether the operating system saves the wide registers. */
+    if (isa >= VLJ_ISA_AVX2 &&
+        !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))) {
+        return 0;
+    }
+    if (isa >= VLJ_ISA_AVX512 && !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+                                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))) {
+        return 0;
+    }
+    return 1;
+#else
+    return isa == VLJ_ISA_GENERIC;
+#endif
+}
+
+vlj_isa vlj_isa_limit(void) {
+    vlj_isa limit = VLJ_ISA_AVX512, asked;
+    const char *name = getenv("VLJ_ISA");
+    if (name != NULL && vlj_isa_named(name, &asked)) {
+        limit = asked;
+    }
+    while (!vlj_isa_supported(limit)) {
+        limit = (vlj_isa)(limit - 1);
+    }
+    return limit;
+}

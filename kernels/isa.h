@@ -1,0 +1,26 @@
+/* isa.h: which instruction sets this CPU has. Kernels are chosen by name when a plan or a handle is made, never per
+ * call. */
+#ifndef VLJ_KERNELS_ISA_H
+#define VLJ_KERNELS_ISA_H
+
+#if defined(__x86_64__) && defined(__GNUC__)
+#define VLJ_KERNELS_X86 1
+#else
+#define VLJ_KERNELS_X86 0
+#endif
+
+/* Each includes the ones before it. */
+typedef enum vlj_isa {
+    VLJ_ISA_GENERIC = 0, /* plain C11 */
+    VLJ_ISA_AVX2 = 1,    /* AVX2, FMA, F16C */
+    VLJ_ISA_AVX512 = 2   /* AVX-512 F, BW, DQ, VL */
+} vlj_isa;
+
+/* "generic", "avx2" or "avx512" into *isa; 0 when the name is none of them. */
+int vlj_isa_named(const char *name, vlj_isa *isa);
+int vlj_isa_supported(vlj_isa isa);
+/* The widest that kernels may use: what the CPU has, or less where the environment variable VLJ_ISA names less (for
+ * benchmarks and bug reports). */
+vlj_isa vlj_isa_limit(void);
+
+#endif

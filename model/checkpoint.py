@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,14 +52,16 @@ def save(
 
 
 def load(folder: Path) -> Checkpoint:
-    """Reads a checkpoint in float32. Raises CheckpointError with missing, unexpected, misshapen keys."""
+    """Reads a checkpoint in float32; CheckpointError lists what is missing or misshapen."""
     for name in ("config.json", "model.safetensors", "tokenizer.json"):
         if not (folder / name).is_file():
             raise CheckpointError(f"{folder}: no {name}; expected a checkpoint folder")
     try:
         config = VLJEPAConfig.read(folder / "config.json")
     except (ValueError, KeyError, TypeError) as error:
-        raise CheckpointError(f"{folder / 'config.json'}: not a model configuration: {error}") from error
+        raise CheckpointError(
+            f"{folder / 'config.json'}: not a model configuration: {error}"
+        ) from error
     model = VLJEPA(config)
     load_weights(model, folder / "model.safetensors")
     card_path = folder / "card.json"
@@ -116,4 +117,4 @@ def _write(path: Path, text: str) -> None:
 def _replace(path: Path, write: Any) -> None:
     temporary = path.with_name(path.name + ".part")
     write(temporary)
-    os.replace(temporary, path)
+    temporary.replace(path)

@@ -27,6 +27,7 @@ class XEncoderConfig:
 
     @property
     def head_dim(self) -> int:
+        """Width of one head."""
         return self.width // self.heads
 
 
@@ -125,18 +126,22 @@ class VLJEPAConfig:
 
     @property
     def visual_tokens(self) -> int:
+        """N: visual tokens of one window."""
         time, height, width = self.grid
         return time * height * width
 
     def to_json(self) -> str:
+        """The whole configuration as JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=2, sort_keys=True)
 
     @classmethod
     def from_json(cls, text: str) -> VLJEPAConfig:
+        """What `to_json` wrote. Raises ValueError, KeyError or TypeError for anything else."""
         return _build(cls, json.loads(text))
 
     @classmethod
     def read(cls, path: Path) -> VLJEPAConfig:
+        """Reads a config.json."""
         return cls.from_json(path.read_text(encoding="utf-8"))
 
 

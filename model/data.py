@@ -42,7 +42,7 @@ def meaning(query_kind: str, canonical: str) -> int:
 
 
 class WorldBatches(Dataset[Batch]):
-    """Batch number `step` of a stage. `caption_share` of the rows of "query" batches are captions."""
+    """Batch `step` of a stage; in "query" batches `caption_share` of the rows are captions."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class WorldBatches(Dataset[Batch]):
     def _clip(self, index: int, rng: np.random.Generator) -> world.Clip:
         if self.task == "image":
             return world.sample_image(self.seed, index, self.config)
-        if rng.random() < self.stream_share and hasattr(world, "sample_stream_clip"):
+        if rng.random() < self.stream_share:
             return world.sample_stream_clip(self.seed, index, self.config)
         return world.sample_clip(self.seed, index, self.config)
 
@@ -111,7 +111,7 @@ class WorldBatches(Dataset[Batch]):
         return world.canonical_caption(scene)
 
     def _wrong(self, scene: world.Scene, rng: np.random.Generator) -> Iterator[world.Scene]:
-        """Scenes that differ in one thing: another motion, another object, another colour or size."""
+        """Scenes that differ in one thing: another object, another motion, another colour."""
         other = self.config.objects[int(rng.integers(len(self.config.objects)))]
         yield dataclasses.replace(scene, object=other)
         if self.task != "image":

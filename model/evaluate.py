@@ -44,6 +44,7 @@ class Reference:
 
     @torch.no_grad()
     def embed_video(self, frames: npt.NDArray[np.uint8], query: str) -> Floats:
+        """uint8 [B,T,H,W,3] -> unit [B,E]."""
         special = self.model.config.special_tokens
         ids, mask = encode_batch(self.tokenizer, [query], 512, special)
         rows = []
@@ -55,6 +56,7 @@ class Reference:
 
     @torch.no_grad()
     def embed_text(self, texts: Sequence[str]) -> Floats:
+        """-> unit [len(texts), E]."""
         c = self.model.config
         rows = []
         for start in range(0, len(texts), 512):
@@ -68,6 +70,7 @@ class Reference:
 
     @torch.no_grad()
     def decode(self, embeddings: Floats) -> list[str]:
+        """Greedy texts of [B,E]."""
         if self.model.y_decoder is None:
             raise ValueError("this model has no Y-Decoder")
         rows = []

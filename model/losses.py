@@ -20,7 +20,8 @@ def info_nce(
     """Bi-directional InfoNCE between unit rows predicted [B,E] and target [B,E].
 
     `same` bool [B,B]: other pairs of the batch that mean the same; they are no negatives.
-    `extra` [X,E]: more text negatives for the video-to-text direction, `extra_same` bool [B,X] likewise.
+    `extra` [X,E]: more text negatives for the video-to-text direction; `extra_same` bool [B,X]
+    tells which of them aren't.
     """
     scale = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
     logits = scale * predicted @ target.T

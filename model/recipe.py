@@ -33,6 +33,8 @@ class DecoderStage:
 
 @dataclass(frozen=True)
 class Recipe:
+    """The contrastive stages in order, then the Y-Decoder's."""
+
     stages: tuple[Stage, ...]
     decoder: DecoderStage
     weight_decay: float = 0.05

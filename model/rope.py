@@ -39,7 +39,7 @@ def video_tables(config: XEncoderConfig, grid: tuple[int, int, int]) -> tuple[Te
 
 def swap_pairs(x: Tensor) -> Tensor:
     """(x0, x1, x2, x3, ...) -> (-x1, x0, -x3, x2, ...) along the last axis."""
-    pairs = x.unflatten(-1, (-1, 2))
+    pairs = x.view(*x.shape[:-1], -1, 2)
     return torch.stack((-pairs[..., 1], pairs[..., 0]), -1).flatten(-2)
 
 

@@ -42,7 +42,7 @@ def load_tokenizer(path: Path) -> Tokenizer:
 def encode_batch(
     tokenizer: Tokenizer, texts: Sequence[str], limit: int, special: SpecialTokens
 ) -> tuple[Tensor, Tensor]:
-    """Token ids int64 [B,L] padded to the longest (cut at `limit`) and their 1/0 mask float [B,L]."""
+    """Ids int64 [B,L], padded to the longest row (cut at `limit`), and their 1/0 mask [B,L]."""
     rows = [encoding.ids[:limit] for encoding in tokenizer.encode_batch(list(texts))]
     length = max(1, max(len(row) for row in rows))
     ids = torch.full((len(rows), length), special.pad, dtype=torch.long)

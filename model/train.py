@@ -28,13 +28,12 @@ from .vl_jepa import VLJEPA
 
 Progress = Callable[[str, int, int, float], None]  # stage, step, steps, loss
 
-# AdamW's second moment forgets in ~20 steps' worth of this; usual for contrastive training.
+# A second moment that forgets faster than the default: usual for contrastive training.
 BETAS = (0.9, 0.98)
-CORPUS_SENTENCES = 20_000
 
 
 def parameter_groups(model: VLJEPA, y_encoder_lr: float, decay: float) -> list[dict[str, Any]]:
-    """AdamW groups: the Y-Encoder at its own rate, no decay on vectors; the Y-Decoder is left out."""
+    """AdamW groups: the Y-Encoder at its own rate, no decay on vectors, no Y-Decoder."""
     groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if name.startswith("y_decoder."):
@@ -91,6 +90,7 @@ class Log:
             csv.writer(file).writerow(row)
 
     def write(self, stage: str, step: int, loss: float, rate: float, speed: float) -> None:
+        """Appends one row."""
         self._append([stage, step, f"{loss:.4f}", f"{rate:.2e}", f"{speed:.1f}"])
 
 
@@ -102,9 +102,10 @@ def train(
     world_config: world.WorldConfig | None = None,
     workers: int = 1,
     save_every: int = 100,
+    corpus_sentences: int = 20_000,
     progress: Progress | None = None,
 ) -> VLJEPA:
-    """Runs or resumes a recipe in `folder`, which holds a checkpoint after every `save_every` steps."""
+    """Runs or resumes a recipe in `folder`; a checkpoint is left there every `save_every` steps."""
     world_config = world_config or world.WorldConfig(
         size=config.image_size, frames=config.frames, fps=config.fps
     )
@@ -112,7 +113,7 @@ def train(
     model = VLJEPA(config)
     state = checkpoint.load_training_state(folder)
     if state is None:
-        sentences = corpus(world_config, recipe.seed, CORPUS_SENTENCES)
+        sentences = corpus(world_config, recipe.seed, corpus_sentences)
         tokenizer = train_tokenizer(sentences, config.y_encoder.transformer.vocabulary)
         state = {"stage": 0, "step": 0, "optimizer": None}
     else:
@@ -196,7 +197,7 @@ class _Run:
     def decoder(
         self, stage: DecoderStage, first: int, resumed: Any, save: Save, number: int
     ) -> None:
-        """Text alone: Y-Encoder embedding of any phrasing + Gaussian noise -> the canonical text."""
+        """Text alone: embedding of any phrasing + Gaussian noise -> the canonical text."""
         decoder = self.model.y_decoder
         if decoder is None:
             return
@@ -210,9 +211,7 @@ class _Run:
         for step in range(first, stage.steps):
             generator = np.random.default_rng((self.recipe.seed, 991, step))
             sources, targets = decoder_texts(self.world_config, generator, stage.batch)
-            ids, mask = encode_batch(
-                self.tokenizer, sources, config.y_encoder.max_tokens, special
-            )
+            ids, mask = encode_batch(self.tokenizer, sources, config.y_encoder.max_tokens, special)
             out_ids, out_mask = encode_batch(
                 self.tokenizer, targets, decoder.config.max_new_tokens - 1, special
             )

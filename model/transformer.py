@@ -20,6 +20,7 @@ class RMSNorm(nn.Module):
         self.eps = eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """[..., W] -> [..., W]."""
         wide = x.float()
         scaled = wide * torch.rsqrt(wide.square().mean(-1, keepdim=True) + self.eps)
         return self.weight.to(x.dtype) * scaled.to(x.dtype)
@@ -67,6 +68,7 @@ class Layer(nn.Module):
         self.down_proj = nn.Linear(c.mlp_width, c.width, bias=False)
 
     def feed_forward(self, x: Tensor) -> Tensor:
+        """[B,M,W] -> [B,M,W], residual included."""
         y = self.post_attention_layernorm(x)
         return x + self.down_proj(F.silu(self.gate_proj(y)) * self.up_proj(y))  # type: ignore[no-any-return]
 
@@ -85,7 +87,7 @@ def initialise(module: nn.Module) -> None:
 
 
 def additive_mask(mask: Tensor) -> Tensor:
-    """1/0 mask of keys [B,S] -> additive float [B,1,1,S]: 0 where visible, a large negative elsewhere."""
+    """1/0 mask of keys [B,S] -> additive float [B,1,1,S]: 0 where visible, -1e9 elsewhere."""
     return (1.0 - mask.float())[:, None, None, :] * -1e9
 
 

@@ -13,7 +13,7 @@ from .y_encoder import YEncoder
 
 
 class VLJEPA(nn.Module):
-    """X-Encoder -> Predictor(query) -> predicted embedding; Y-Encoder and Y-Decoder on the text side."""
+    """X-Encoder and Predictor on the video side, Y-Encoder and Y-Decoder on the text side."""
 
     def __init__(self, config: VLJEPAConfig) -> None:
         super().__init__()

@@ -45,6 +45,7 @@ class Block(nn.Module):
         self.fc2 = nn.Linear(hidden, config.width)
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        """x [B,N,D] -> [B,N,D]."""
         x = x + self.attention(self.norm1(x), cos, sin)
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))  # type: ignore[no-any-return]
 
@@ -82,20 +83,23 @@ class XEncoder(nn.Module):
     def folded_patch_embed(self) -> tuple[Tensor, Tensor]:
         """Weight [D, 3*tubelet*patch*patch] and bias [D] that take raw 0..255 pixels."""
         weight = self.patch_embed.weight / self.std
+        assert self.patch_embed.bias is not None
         bias = self.patch_embed.bias - (weight * self.mean).sum((1, 2, 3, 4))
         return weight.flatten(1), bias
 
     def embed(self, frames: Tensor) -> Tensor:
-        """uint8 [B,T,3,H,W] -> patch embeddings [B,N,D]; normalisation is folded into the weights."""
+        """uint8 [B,T,3,H,W] -> patch embeddings [B,N,D], normalisation folded into the weights."""
         c = self.config
-        patches = frames.unflatten(1, (-1, c.tubelet))
-        patches = patches.unflatten(4, (-1, c.patch)).unflatten(6, (-1, c.patch))
+        batch, time, _, height, width = frames.shape
+        p, t = c.patch, c.tubelet
+        patches = frames.view(batch, time // t, t, 3, height // p, p, width // p, p)
         # [B, t, 2, 3, h, p, w, p] -> [B, t, h, w, 3, 2, p, p] -> [B, N, 3*2*p*p]
         patches = patches.permute(0, 1, 4, 6, 3, 2, 5, 7).flatten(4).flatten(1, 3)
         weight, bias = self.folded_patch_embed()
         return F.linear(patches.to(weight.dtype), weight, bias)
 
     def forward(self, frames: Tensor) -> Tensor:
+        """uint8 [B,T,3,H,W] -> [B,N,D]. Raises ValueError where T, H or W don't fit the tubelet."""
         _, time, _, height, width = frames.shape
         c = self.config
         if time % c.tubelet or height % c.patch or width % c.patch:

@@ -19,6 +19,9 @@ HIDDEN = -1e9
 class YDecoder(nn.Module):
     """Prefix LM with tied input and output embeddings."""
 
+    cos: Tensor
+    sin: Tensor
+
     def __init__(self, config: VLJEPAConfig) -> None:
         super().__init__()
         if config.y_decoder is None:
@@ -55,15 +58,17 @@ class YDecoder(nn.Module):
         mask = self.prefix_mask(length)
         for layer in self.layers:
             x = layer(x, self.cos[:length], self.sin[:length], mask)
-        return self.norm(x[:, self.config.prefix_tokens :]) @ self.embed_tokens.weight.T
+        logits: Tensor = self.norm(x[:, self.config.prefix_tokens :]) @ self.embed_tokens.weight.T
+        return logits
 
     def step(
         self, input_embeddings: Tensor, positions: Tensor, attention_mask: Tensor, kv_cache: Tensor
     ) -> tuple[Tensor, Tensor]:
         """One call of the deployed decoder: n new positions over a static cache.
 
-        input_embeddings [1,n,W], positions int64 [n], additive attention_mask [n,C+n] (cache columns
-        first), kv_cache [2*layers,G,C,d] -> logits of the last position [1,V], kv_new [2*layers,G,n,d].
+        input_embeddings [1,n,W], positions int64 [n], additive attention_mask [n,C+n] (the cache's
+        columns first), kv_cache [2*layers,G,C,d] -> logits of the last position [1,V] and
+        kv_new [2*layers,G,n,d].
         """
         x = input_embeddings
         cos, sin = self.cos[positions], self.sin[positions]
@@ -80,7 +85,7 @@ class YDecoder(nn.Module):
 
     @torch.no_grad()
     def generate(self, embedding: Tensor) -> list[list[int]]:
-        """Greedy token ids per row of [B,E], without begin and end; the reference of the C decoder."""
+        """Greedy ids per row of [B,E], without begin and end; the C decoder's reference."""
         batch = embedding.shape[0]
         ids = torch.full((batch, 1), self.special.begin, dtype=torch.long)
         done = torch.zeros(batch, dtype=torch.bool)

@@ -13,6 +13,9 @@ from .transformer import Layer, RMSNorm, additive_mask, initialise, masked_mean
 class YEncoder(nn.Module):
     """Bidirectional text transformer, masked mean pool, linear head."""
 
+    cos: Tensor
+    sin: Tensor
+
     def __init__(self, config: VLJEPAConfig) -> None:
         super().__init__()
         self.config = config.y_encoder

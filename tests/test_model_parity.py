@@ -6,7 +6,6 @@ import dataclasses
 
 import pytest
 import torch
-
 from vljepa_edge.model.config import (
     PredictorConfig,
     RopeScaling,

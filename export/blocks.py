@@ -29,15 +29,17 @@ class Projection(nn.Module):
 
     @classmethod
     def of(cls, linear: nn.Linear) -> Projection:
+        """The same linear map."""
         return cls(linear.weight, linear.bias)
 
     def forward(self, x: Tensor) -> Tensor:
+        """[...,in] -> [...,out]."""
         y = x @ self.weight
         return y if self.bias is None else y + self.bias
 
 
 class RMSNorm(nn.Module):
-    """x / rms(x) * weight: Pow, ReduceMean, Add, Sqrt, Div, Mul, the one order that ONNX Runtime fuses."""
+    """x / rms(x) * weight, in the one order of operators that ONNX Runtime fuses."""
 
     def __init__(self, norm: transformer.RMSNorm) -> None:
         super().__init__()
@@ -45,6 +47,7 @@ class RMSNorm(nn.Module):
         self.eps = norm.eps
 
     def forward(self, x: Tensor) -> Tensor:
+        """[...,W] -> [...,W]."""
         return x / torch.sqrt(x.pow(2).mean(-1, keepdim=True) + self.eps) * self.weight
 
 
@@ -76,8 +79,8 @@ class Attention(nn.Module):
     def project(self, x: Tensor, c: Tensor, s: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """x [B,M,W], c and s [M,d] -> rotated q [B,h,M,d], rotated k and v [B,g,M,d]."""
         heads = self.qkv(x).unflatten(-1, (-1, self.head_dim)).transpose(1, 2)
-        qk, v = heads.split((self.heads + self.kv_heads, self.kv_heads), 1)
-        q, k = rotate(qk, c, s).split((self.heads, self.kv_heads), 1)
+        qk, v = torch.split(heads, [self.heads + self.kv_heads, self.kv_heads], 1)
+        q, k = torch.split(rotate(qk, c, s), [self.heads, self.kv_heads], 1)
         return q, k, v
 
     def attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None) -> Tensor:
@@ -111,6 +114,7 @@ class Layer(nn.Module):
         self.down = Projection.of(layer.down_proj)
 
     def feed_forward(self, x: Tensor) -> Tensor:
+        """The second half of the layer: [B,M,W] -> [B,M,W]."""
         gate, up = self.gate_up(self.mlp_norm(x)).chunk(2, -1)
         return x + self.down(gate * torch.sigmoid(gate) * up)  # type: ignore[no-any-return]
 
@@ -121,6 +125,7 @@ class Layer(nn.Module):
 
 
 def layers_of(stack: nn.ModuleList) -> nn.ModuleList:
+    """A stack of `model.transformer.Layer` in exportable form."""
     return nn.ModuleList(Layer(layer) for layer in stack)  # type: ignore[arg-type]
 
 

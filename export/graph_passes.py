@@ -1,4 +1,4 @@
-"""What is done to a graph between the PyTorch exporter and the file: fewer nodes, readable names, fixed bytes."""
+"""Between the PyTorch exporter and the file: fewer nodes, readable names, fixed bytes."""
 
 from __future__ import annotations
 
@@ -10,16 +10,20 @@ import onnx_ir as ir
 from onnx_ir.passes import common
 
 # Everything that exported graphs may hold: taken by ONNX Runtime, OpenVINO and TensorRT 10.3 alike.
-# No If, Loop, IsNaN or Where; Shape feeds only the Expand and Slice of the dynamic query and text axes.
-ALLOWED_OPERATORS = frozenset(
-    "Add Cast Clip Concat Div Expand Gather Gelu LayerNormalization MatMul Mul Pad Pow ReduceL2 "
-    "ReduceMean Reshape Shape Sigmoid Slice Softmax Split Sqrt Sub Transpose Unsqueeze "
-    "vljepa::MaskedMeanPool".split()
-)
+# No If, Loop, IsNaN or Where; Shape feeds only the Expand and Slice of dynamic query and text axes.
+# fmt: off
+ALLOWED_OPERATORS = frozenset((
+    "Add", "Cast", "Clip", "Concat", "Div", "Expand",
+    "Gather", "Gelu", "LayerNormalization", "MatMul", "Mul", "Pad",
+    "Pow", "ReduceL2", "ReduceMean", "Reshape", "Shape", "Sigmoid",
+    "Slice", "Softmax", "Split", "Sqrt", "Sub", "Transpose",
+    "Unsqueeze", "vljepa::MaskedMeanPool",
+))
+# fmt: on
 
 
 def operators(model: ir.Model) -> Counter[str]:
-    """How many nodes of each operator the main graph holds; `domain::Op` outside ONNX's own domain."""
+    """Nodes of each operator in the main graph; `domain::Op` outside ONNX's own domain."""
     return Counter(
         f"{node.domain}::{node.op_type}" if node.domain else node.op_type for node in model.graph
     )
@@ -36,7 +40,7 @@ def clean(model: ir.Model) -> None:
 
 
 def make_reshapes_constant(model: ir.Model) -> None:
-    """Gives every Reshape a constant target: 0 keeps an axis, -1 infers the one dynamic axis that changes.
+    """Gives every Reshape a constant target: 0 keeps an axis, -1 infers the dynamic one.
 
     The exporter computes targets of dynamic shape with Shape, Gather, Mul, Concat: work at run time
     that runtimes cannot plan around.
@@ -112,7 +116,7 @@ def name_by_scope(model: ir.Model) -> None:
 
 
 def _scope(node: ir.Node, scopes: dict[ir.Node, str]) -> str:
-    """Path of the PyTorch module that the node comes from; that of its input's node where untold."""
+    """Path of the PyTorch module that the node comes from; its input's where untold."""
     told = node.metadata_props.get("pkg.torch.onnx.name_scopes")
     if told is not None:
         path = str(ast.literal_eval(told)[-2])
@@ -155,4 +159,6 @@ def check_operators(model: ir.Model, what: str) -> None:
     """Refuses a graph with an operator that some target does not take."""
     strange = sorted(set(operators(model)) - ALLOWED_OPERATORS)
     if strange:
-        raise ValueError(f"{what}: the graph holds {', '.join(strange)}, which not every target takes")
+        raise ValueError(
+            f"{what}: the graph holds {', '.join(strange)}, which not every target takes"
+        )

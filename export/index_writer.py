@@ -28,7 +28,7 @@ _CHUNK = 1 << 20
 def write_index(path: Path, sections: Sequence[Section]) -> str:
     """Writes `index.vlj`: inner sections inside, the rest named as files beside it.
 
-    Returns the digest that identifies the bundle. `path` holds either all of it or what it held before.
+    Returns the digest that identifies the bundle. `path` holds all of it, or what it held before.
     """
     return _write(path, sections, image=False)
 
@@ -87,7 +87,9 @@ def _write_file(
             offset = _pad(file, PAGE if on_page else ALIGNMENT)
         else:
             if not isinstance(section.content, Path):
-                raise ExportError(f"section {section.name!r} is a file in an index, but has no path")
+                raise ExportError(
+                    f"section {section.name!r} is a file in an index, but has no path"
+                )
             file_name = _plain_name(section.content.name)
         digest, size = hashlib.sha256(), 0
         for piece in _pieces(section.content):

@@ -71,7 +71,9 @@ def export_component(
     external = _save(network, path, external_bytes)
     onnx.checker.check_model(path, full_check=True)
     counts = graph_passes.operators(network)
-    return ExportedComponent(spec, path, external, sum(counts.values()), dict(sorted(counts.items())))
+    return ExportedComponent(
+        spec, path, external, sum(counts.values()), dict(sorted(counts.items()))
+    )
 
 
 def _add_function_bodies(network: ir.Model) -> None:

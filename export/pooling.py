@@ -48,7 +48,7 @@ class MaskedMeanPool(nn.Module):
 
 
 def function_body(opset: int) -> onnx.FunctionProto:
-    """The body in standard operators. The sum is a MatMul: one pass over `hidden`, no masked copy."""
+    """The body in standard operators. The sum is a MatMul: one pass, no masked copy of `hidden`."""
 
     def constant(name: str, tensor: onnx.TensorProto) -> onnx.NodeProto:
         return helper.make_node("Constant", [], [name], value=tensor)

@@ -49,6 +49,7 @@ class PredictorGraph(nn.Module):
     def forward(
         self, visual_tokens: Tensor, query_embeddings: Tensor, query_mask: Tensor
     ) -> Tensor:
+        """[1,N,D], [Q,L,W], [Q,L] -> [Q,E]."""
         visual = self.vis_proj(visual_tokens)  # once, then the same for every query
         query = query_embeddings
         if self.query_proj is not None:

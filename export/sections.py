@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -50,6 +51,7 @@ class Section:
 
     @property
     def size(self) -> int:
+        """Bytes."""
         return len(self.content) if isinstance(self.content, bytes) else self.content.stat().st_size
 
 
@@ -96,11 +98,12 @@ class CoreConfig:
     gate_min_interval_ns: int
     gate_max_interval_ns: int
 
-    SIZE = 512
-    # Of the fields after name and precision, in order; "4x" is the zero at 220.
-    _LAYOUT = "<I64s16s" + "5I" + "f" + "22I" + "2I" + "4f" + "4x" + "2q"
+    SIZE: ClassVar[int] = 512
+    # struct size, name, precision, then the other fields in order; "4x" is the zero at 220.
+    _LAYOUT: ClassVar[str] = "<I64s16s 5I f 24I 4f 4x 2q"
 
     def section(self) -> Section:
+        """The 512 bytes. ExportError where a field doesn't fit."""
         values = dataclasses.astuple(self)
         name, precision = _fixed(self.name, 63, "name"), _fixed(self.precision, 15, "precision")
         try:
@@ -160,6 +163,7 @@ def shorten(text: str, limit: int = NAME_BYTES) -> str:
 
 
 def align(size: int, alignment: int = ALIGNMENT) -> int:
+    """`size` rounded up to a multiple of `alignment`."""
     return (size + alignment - 1) // alignment * alignment
 
 

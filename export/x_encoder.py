@@ -13,7 +13,7 @@ from .blocks import Projection, rotate
 
 
 class PatchEmbedding(nn.Module):
-    """Tubelets of uint8 pixels to tokens in one matmul; the normalisation is folded into the weights.
+    """Tubelets of uint8 pixels to tokens in one matmul, the normalisation folded into its weights.
 
     The pixels are laid out as rows while they are still bytes, and cast last: measured faster on
     ONNX Runtime than Conv3d and Conv2d, and a quantised matmul can take the bytes as they are.
@@ -66,8 +66,8 @@ class Attention(nn.Module):
         """x [1,N,D], c and s [N,d] -> [1,N,D]."""
         tokens = x.shape[1]
         heads = self.qkv(x).reshape(tokens, 3, self.heads, self.head_dim).permute(1, 2, 0, 3)
-        qk, v = heads.split((2, 1))  # [2,h,N,d], [1,h,N,d]
-        q, k = rotate(qk, c, s).split(1)
+        qk, v = torch.split(heads, [2, 1])  # [2,h,N,d], [1,h,N,d]
+        q, k = torch.split(rotate(qk, c, s), 1)
         mixed = torch.softmax(q @ k.transpose(-1, -2), -1) @ v
         return self.out(mixed.transpose(1, 2).reshape(1, tokens, -1))  # type: ignore[no-any-return]
 
@@ -82,6 +82,7 @@ class Block(nn.Module):
         self.fc1, self.fc2 = Projection.of(block.fc1), Projection.of(block.fc2)
 
     def forward(self, x: Tensor, c: Tensor, s: Tensor) -> Tensor:
+        """[1,N,D] -> [1,N,D]."""
         x = x + self.attention(self.norm1(x), c, s)
         return x + self.fc2(F.gelu(self.fc1(self.norm2(x))))  # type: ignore[no-any-return]
 
@@ -102,6 +103,7 @@ class XEncoderGraph(nn.Module):
         self.register_buffer("s", s)
 
     def forward(self, frames: Tensor) -> Tensor:
+        """[1,T,3,H,W] -> [1,N,D]."""
         x = self.patch_embed(frames)
         for block in self.blocks:
             x = block(x, self.c, self.s)
@@ -114,7 +116,7 @@ def pairs_to_halves(head_dim: int) -> Tensor:
 
 
 def video_rotation(config: VLJEPAConfig) -> tuple[Tensor, Tensor]:
-    """C and S [N, head_dim] of `blocks.rotate` for permuted heads: the model's tables, sign in S."""
+    """C and S [N, head_dim] of `blocks.rotate` for permuted heads, the signs in S."""
     order = pairs_to_halves(config.x_encoder.head_dim)
     cos, sin = video_tables(config.x_encoder, config.grid)
     c, s = cos[:, order], sin[:, order].clone()

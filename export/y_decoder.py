@@ -12,6 +12,7 @@ from .blocks import Layer, Projection, RMSNorm, layers_of, text_rotation
 
 
 def decoder_config(config: VLJEPAConfig) -> YDecoderConfig:
+    """The Y-Decoder's sizes. ValueError where the model has none."""
     if config.y_decoder is None:
         raise ValueError(f"model {config.name} has no Y-Decoder")
     return config.y_decoder
@@ -26,6 +27,7 @@ class YDecoderPrefixGraph(nn.Module):
         self.prefix_proj = Projection.of(model.prefix_proj)
 
     def forward(self, embedding: Tensor) -> Tensor:
+        """[1,E] -> [1,K,W]."""
         return self.prefix_proj(embedding).reshape(1, self.prefix_tokens, -1)  # type: ignore[no-any-return]
 
 
@@ -34,7 +36,7 @@ class YDecoderGraph(nn.Module):
 
     input_embeddings [1,n,W], positions int64 [n], attention_mask additive [n,C+n] with the cache's
     columns first, kv_cache [P,G,C,d] where plane 2i holds layer i's keys and 2i+1 its values.
-    The caller copies kv_new into the cache, so that the graph never writes C columns for n new ones.
+    The caller copies kv_new into the cache: the graph never writes C columns for n new ones.
     """
 
     c: Tensor
@@ -54,11 +56,12 @@ class YDecoderGraph(nn.Module):
     def forward(
         self, input_embeddings: Tensor, positions: Tensor, attention_mask: Tensor, kv_cache: Tensor
     ) -> tuple[Tensor, Tensor]:
+        """[1,n,W], [n], [n,C+n], [P,G,C,d] -> [1,V], [P,G,n,d]."""
         x = input_embeddings
         c, s = F.embedding(positions, self.c), F.embedding(positions, self.s)
         if self.groups > 1:  # one row per query head, as blocks.Attention lays them out
             attention_mask = torch.cat([attention_mask] * self.groups)
-        cached = kv_cache.split(1)
+        cached = torch.split(kv_cache, 1)
         new = []
         for i, layer in enumerate(self.layers):
             assert isinstance(layer, Layer)

@@ -26,6 +26,7 @@ class YEncoderGraph(nn.Module):
         self.register_buffer("s", s)
 
     def forward(self, token_ids: Tensor) -> Tensor:
+        """[1,L] -> [1,E]."""
         x = self.embed_tokens(token_ids)
         tokens = x.shape[1]
         c, s = self.c[:tokens], self.s[:tokens]

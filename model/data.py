@@ -18,6 +18,9 @@ from .. import world
 
 Task = Literal["image", "video", "query"]
 CAPTION_QUERY = "what is happening?"
+WRONG_MOTIONS = 3
+# Questions about the motion are asked more often: nothing else is as hard to see.
+MOTION_SHARE = 0.35
 
 
 @dataclass
@@ -98,6 +101,8 @@ class WorldBatches(Dataset[Batch]):
                 query = str(rng.choice(world.CAPTION_QUERIES))
             return query, self._caption(clip.scene, rng), "caption", self._canonical(clip.scene)
         questions = [q for q in world.questions(clip.scene, rng) if q.kind != "caption"]
+        if rng.random() < MOTION_SHARE:
+            questions = [q for q in questions if q.kind == "motion"]
         question = questions[int(rng.integers(len(questions)))]
         return question.query, question.answer, question.kind, question.answer
 
@@ -115,8 +120,9 @@ class WorldBatches(Dataset[Batch]):
         other = self.config.objects[int(rng.integers(len(self.config.objects)))]
         yield dataclasses.replace(scene, object=other)
         if self.task != "image":
-            motion = self.config.motions[int(rng.integers(len(self.config.motions)))]
-            yield dataclasses.replace(scene, motion=motion)
+            # In a batch nearly every negative shows another object; motions need their own.
+            for i in rng.permutation(len(self.config.motions))[:WRONG_MOTIONS]:
+                yield dataclasses.replace(scene, motion=self.config.motions[int(i)])
         if scene.colour is not None:
             colours = list(world.COLOURS)
             yield dataclasses.replace(scene, colour=colours[int(rng.integers(len(colours)))])

@@ -55,8 +55,8 @@ def nano_recipe(scale: float = 1.0) -> Recipe:
     return Recipe(
         stages=(
             Stage("image", steps(1300), 128, 1e-3, 0.3),
-            Stage("video", steps(900), 96, 8e-4, 0.2),
-            Stage("query", steps(1000), 96, 8e-4, 0.1, cosine=True),
+            Stage("video", steps(300), 96, 1e-3, 0.3),
+            Stage("query", steps(1250), 96, 1e-3, 0.2, cosine=True),
         ),
-        decoder=DecoderStage(steps=steps(2500), batch=256, learning_rate=2e-3, noise=0.8),
+        decoder=DecoderStage(steps=steps(2000), batch=256, learning_rate=2e-3, noise=0.8),
     )

@@ -1,7 +1,7 @@
-"""The C kernels, gate and segmentation as a small shared library, built with cc once per test session, over ctypes.
+"""The C kernels, gate and segmentation as a small library over ctypes, built once per session.
 
-Tests compare what these functions give with Pillow, NumPy in float64 and scikit-learn. Internal symbols are visible here,
-so that single kernels can be called too.
+Tests compare what these functions give with Pillow, NumPy in float64 and scikit-learn. Internal
+symbols are visible here, so that single kernels can be called too.
 """
 
 from __future__ import annotations
@@ -134,7 +134,7 @@ def supported_isas() -> list[str]:
 def prepare_frame(
     picture: Bytes, pixel_format: int, short_side: int, height: int, width: int, stride: int = 0
 ) -> Bytes:
-    """vlj_prepare_frame of [h, w, 3] or [h, w]; `stride` > 0 lays the rows that many bytes apart."""
+    """vlj_prepare_frame of [h, w, 3] or [h, w]; `stride` > 0: that many bytes from row to row."""
     rows = np.ascontiguousarray(picture).reshape(picture.shape[0], -1)
     if stride:
         spaced = np.full((rows.shape[0], max(stride, rows.shape[1])), 0xA5, np.uint8)

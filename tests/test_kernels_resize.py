@@ -1,4 +1,4 @@
-"""vlj_prepare_frame against Pillow's BILINEAR resize and a centre crop, within one grey level, for every instruction set."""
+"""vlj_prepare_frame against Pillow's BILINEAR resize and a centre crop, per instruction set."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def resized_size(width: int, height: int, short_side: int) -> tuple[int, int]:
 def pillow(
     picture: Bytes, short_side: int, height: int, width: int, mode: str | None = None
 ) -> np.ndarray:
-    """[h, w, 3] or [h, w] -> planar [3, height, width]; mode "F" resizes in floating point, without any rounding."""
+    """[h, w, 3] or [h, w] -> planar [3, height, width]; mode "F" is in floats, without rounding."""
     size = resized_size(picture.shape[1], picture.shape[0], short_side)
     top, left = round((size[1] - height) / 2), round((size[0] - width) / 2)
     planes = [picture] * 3 if picture.ndim == 2 else [picture[:, :, i] for i in range(3)]
@@ -43,7 +43,7 @@ def pillow(
 def assert_close(found: Bytes, picture: Bytes, short_side: int) -> None:
     recipe = (short_side, *found.shape[1:])
     assert np.abs(found.astype(int) - pillow(picture, *recipe).astype(int)).max() <= 1
-    # Pillow's bytes are rounded twice. Against the exact filter only our own rounding is left, and little for weights.
+    # Pillow's bytes are rounded twice. Against the exact filter only our own rounding is left.
     assert np.abs(found.astype(float) - pillow(picture, *recipe, mode="F")).max() <= 0.52
 
 

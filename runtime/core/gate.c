@@ -21,12 +21,15 @@
 #define RATE_GAIN 0.2
 #define RATE_RANGE 16.0
 
+#define MAX_RING (VLJ_GATE_MAX_SMOOTHING + VLJ_GATE_MAX_CONFIRM - 1u)
+
 struct vlj_gate {
     vlj_gate_options options;
     const vlj_dot_kernels *kernels;
     size_t bytes; /* of this allocation */
     uint32_t width;
-    uint32_t capacity; /* of the ring: max(m, 2) */
+    uint32_t reach;    /* how far back a shift may be cut: m + confirm - 1 predictions */
+    uint32_t capacity; /* of the ring: reach, and at least 2 for the local variance */
     uint32_t newest;   /* ring slot */
     uint32_t armed;
     uint32_t above;        /* windows in a row above a threshold */
@@ -36,11 +39,11 @@ struct vlj_gate {
     double ward_threshold; /* in force */
     int64_t last_ns;       /* of the newest prediction */
     int64_t last_shift_ns;
-    int64_t start_ns;       /* of the open segment's first prediction */
-    int64_t settled_end_ns; /* of the last settled prediction */
+    int64_t start_ns;   /* of the open segment's first prediction */
+    int64_t evicted_ns; /* of the prediction that left the ring last */
     int64_t closed_start_ns, closed_end_ns;
-    int64_t ring_ns[VLJ_GATE_MAX_SMOOTHING];
-    double ring_square[VLJ_GATE_MAX_SMOOTHING];    /* |x|^2 */
+    int64_t ring_ns[MAX_RING];
+    double ring_square[MAX_RING];                  /* |x|^2 */
     double *settled_sum, *recent_sum, *closed_sum; /* [E] */
     float *ring;                                   /* [capacity, E] */
 };
@@ -49,13 +52,17 @@ typedef struct layout {
     size_t sums, sum_bytes, ring, total;
 } layout;
 
+static uint32_t ring_capacity(const vlj_gate_options *options) {
+    uint32_t reach = options->smoothing + options->confirm - 1u;
+    return reach < 2 ? 2 : reach;
+}
+
 static layout plan_layout(const vlj_gate_options *options) {
     layout at;
     at.sums = vlj_align_up(sizeof(vlj_gate), 64);
     at.sum_bytes = vlj_align_up((size_t)options->width * sizeof(double), 64);
     at.ring = at.sums + 3 * at.sum_bytes;
-    size_t rows = options->smoothing < 2 ? 2 : options->smoothing;
-    at.total = vlj_align_up(at.ring + rows * options->width * sizeof(float), 64);
+    at.total = vlj_align_up(at.ring + (size_t)ring_capacity(options) * options->width * sizeof(float), 64);
     return at;
 }
 
@@ -71,7 +78,8 @@ vlj_gate *vlj_gate_init(void *memory, const vlj_gate_options *resolved) {
     gate->kernels = vlj_dot_kernels_best();
     gate->bytes = at.total;
     gate->width = resolved->width;
-    gate->capacity = resolved->smoothing < 2 ? 2 : resolved->smoothing;
+    gate->reach = resolved->smoothing + resolved->confirm - 1u;
+    gate->capacity = ring_capacity(resolved);
     gate->armed = 1;
     gate->ward_threshold = (double)resolved->ward_threshold;
     gate->settled_sum = (double *)(bytes + at.sums);
@@ -121,33 +129,38 @@ static int64_t elapsed(int64_t later, int64_t earlier) {
     return __builtin_sub_overflow(later, earlier, &difference) ? INT64_MAX : difference;
 }
 
+static uint32_t at_most(uint64_t count, uint32_t limit) {
+    return count < limit ? (uint32_t)count : limit;
+}
+
 static uint32_t recent_count(const vlj_gate *gate) {
-    return gate->members < gate->options.smoothing ? (uint32_t)gate->members : gate->options.smoothing;
+    return at_most(gate->members, gate->options.smoothing);
 }
 
-/* Ring slot of the i-th oldest recent prediction. */
-static uint32_t recent_slot(const vlj_gate *gate, uint32_t i) {
-    return (gate->newest + gate->capacity + 1u - recent_count(gate) + i) % gate->capacity;
+/* Ring slot of the prediction that came `age` ones before the newest. */
+static uint32_t slot_of(const vlj_gate *gate, uint32_t age) {
+    return (gate->newest + gate->capacity - age) % gate->capacity;
 }
 
-static const float *recent_row(const vlj_gate *gate, uint32_t i) {
-    return gate->ring + (size_t)recent_slot(gate, i) * gate->width;
+static const float *row_of(const vlj_gate *gate, uint32_t age) {
+    return gate->ring + (size_t)slot_of(gate, age) * gate->width;
 }
 
 /* Takes one prediction in; the oldest recent one settles when there are m already. */
 static void take(vlj_gate *gate, const float *embedding, double square, int64_t timestamp_ns) {
     const vlj_dot_kernels *kernels = gate->kernels;
+    uint32_t smoothing = gate->options.smoothing;
     if (gate->members == 0) {
         gate->start_ns = timestamp_ns;
     }
-    if (recent_count(gate) == gate->options.smoothing) {
-        const float *oldest = recent_row(gate, 0);
+    if (gate->members >= smoothing) {
+        const float *oldest = row_of(gate, smoothing - 1u);
         kernels->add(gate->settled_sum, oldest, 1.0, gate->width);
         kernels->add(gate->recent_sum, oldest, -1.0, gate->width);
-        gate->settled_end_ns = gate->ring_ns[recent_slot(gate, 0)];
         gate->settled++;
     }
     gate->newest = (gate->newest + 1u) % gate->capacity;
+    gate->evicted_ns = gate->ring_ns[gate->newest];
     memcpy(gate->ring + (size_t)gate->newest * gate->width, embedding, gate->width * sizeof(float));
     gate->ring_square[gate->newest] = square;
     gate->ring_ns[gate->newest] = timestamp_ns;
@@ -156,14 +169,14 @@ static void take(vlj_gate *gate, const float *embedding, double square, int64_t 
     gate->last_ns = timestamp_ns;
 }
 
-/* What joining `left` settled and `right` recent predictions would add to the sum of squared distances to the means. */
-static double ward_cost(const vlj_gate *gate, uint64_t left, uint64_t right) {
+/* What joining `left` and `right` predictions would add to the sum of squared distances to the means. */
+static double ward_cost(const vlj_gate *gate, const double *left_sum, uint64_t left, const double *right_sum,
+                        uint64_t right) {
     if (left == 0 || right == 0) {
         return 0.0;
     }
     double n = (double)left, m = (double)right;
-    return n * m / (n + m) *
-           gate->kernels->sum_distance(gate->settled_sum, 1.0 / n, gate->recent_sum, 1.0 / m, gate->width);
+    return n * m / (n + m) * gate->kernels->sum_distance(left_sum, 1.0 / n, right_sum, 1.0 / m, gate->width);
 }
 
 /* Mean squared distance of the last max(m, 2) predictions of the segment to their mean. */
@@ -172,62 +185,66 @@ static double local_variance(const vlj_gate *gate) {
         return 0.0;
     }
     if (gate->options.smoothing == 1) {
-        const float *newest = gate->ring + (size_t)gate->newest * gate->width;
-        const float *before = gate->ring + (size_t)(1u - gate->newest) * gate->width;
-        return 0.25 * gate->kernels->distance(newest, before, gate->width);
+        return 0.25 * gate->kernels->distance(row_of(gate, 0), row_of(gate, 1), gate->width);
     }
     uint32_t count = recent_count(gate);
     double squares = 0.0;
-    for (uint32_t i = 0; i < count; i++) {
-        squares += gate->ring_square[recent_slot(gate, i)];
+    for (uint32_t age = 0; age < count; age++) {
+        squares += gate->ring_square[slot_of(gate, age)];
     }
     double variance = squares / count - gate->kernels->sum_square(gate->recent_sum, 1.0 / count, gate->width);
     return variance > 0.0 ? variance : 0.0;
 }
 
-/* How many of the recent predictions still belong to the old content: where the Ward cost of a cut is largest. Moves
- * every recent prediction but the last over to settled_sum, one by one; the caller restores the sums. */
-static uint32_t best_cut(vlj_gate *gate, uint32_t count) {
-    uint32_t best = 0;
+/* How many of the last `kept` predictions are of the new content: where the Ward cost of a cut is largest. Comes with
+ * all kept predictions in recent_sum and the others in closed_sum, and leaves all but the newest in closed_sum. */
+static uint32_t best_cut(vlj_gate *gate, uint32_t kept) {
+    uint32_t best = kept;
     double best_cost = -1.0;
-    for (uint32_t k = 0; k < count; k++) {
-        double cost = ward_cost(gate, gate->settled + k, count - k);
-        if (gate->settled + k > 0 && cost > best_cost) {
+    for (uint32_t fresh = kept; fresh > 0; fresh--) {
+        double cost = ward_cost(gate, gate->closed_sum, gate->members - fresh, gate->recent_sum, fresh);
+        if (gate->members > fresh && cost > best_cost) {
             best_cost = cost;
-            best = k;
+            best = fresh;
         }
-        if (k + 1 < count) {
-            gate->kernels->add(gate->settled_sum, recent_row(gate, k), 1.0, gate->width);
-            gate->kernels->add(gate->recent_sum, recent_row(gate, k), -1.0, gate->width);
+        if (fresh > 1) {
+            gate->kernels->add(gate->closed_sum, row_of(gate, fresh - 1u), 1.0, gate->width);
+            gate->kernels->add(gate->recent_sum, row_of(gate, fresh - 1u), -1.0, gate->width);
         }
     }
     return best;
 }
 
-/* Closes the open segment and opens the next with the last `recent_count - cut` predictions. */
+/* Closes the open segment and opens the next with its last predictions. */
 static void start_segment(vlj_gate *gate, vlj_reason reason) {
-    uint32_t count = recent_count(gate);
-    uint32_t cut = best_cut(gate, count); /* afterwards settled_sum holds all but the newest */
+    const vlj_dot_kernels *kernels = gate->kernels;
+    uint32_t width = gate->width, recent = recent_count(gate), kept = at_most(gate->members, gate->reach);
+    memcpy(gate->closed_sum, gate->settled_sum, width * sizeof(double));
+    for (uint32_t age = recent; age < kept; age++) {
+        kernels->add(gate->closed_sum, row_of(gate, age), -1.0, width);
+        kernels->add(gate->recent_sum, row_of(gate, age), 1.0, width);
+    }
+    uint32_t fresh = best_cut(gate, kept);
     if (reason == VLJ_REASON_HEARTBEAT && gate->settled > 0) {
-        cut = 0; /* nothing has changed: the whole recent part makes the smoothest start */
+        fresh = recent; /* nothing has changed: the whole recent part makes the smoothest start */
     }
-    for (uint32_t k = cut; k + 1 < count; k++) {
-        gate->kernels->add(gate->settled_sum, recent_row(gate, k), -1.0, gate->width);
+    for (uint32_t age = 1; age < fresh; age++) {
+        kernels->add(gate->closed_sum, row_of(gate, age), -1.0, width);
     }
-    memset(gate->recent_sum, 0, gate->width * sizeof(double)); /* summed afresh: no rounding is carried on */
-    for (uint32_t k = cut; k < count; k++) {
-        gate->kernels->add(gate->recent_sum, recent_row(gate, k), 1.0, gate->width);
-    }
-    double *closed_sum = gate->closed_sum;
-    gate->closed_sum = gate->settled_sum;
-    gate->settled_sum = closed_sum;
-    memset(gate->settled_sum, 0, gate->width * sizeof(double));
-    gate->closed = gate->settled + cut;
+    gate->closed = gate->members - fresh;
     gate->closed_start_ns = gate->start_ns;
-    gate->closed_end_ns = cut > 0 ? gate->ring_ns[recent_slot(gate, cut - 1u)] : gate->settled_end_ns;
-    gate->start_ns = gate->ring_ns[recent_slot(gate, cut)];
-    gate->settled = 0;
-    gate->members = count - cut;
+    gate->closed_end_ns = fresh < gate->capacity ? gate->ring_ns[slot_of(gate, fresh)] : gate->evicted_ns;
+
+    /* Summed afresh, so that no rounding is carried from segment to segment. */
+    memset(gate->settled_sum, 0, width * sizeof(double));
+    memset(gate->recent_sum, 0, width * sizeof(double));
+    for (uint32_t age = 0; age < fresh; age++) {
+        kernels->add(age < gate->options.smoothing ? gate->recent_sum : gate->settled_sum, row_of(gate, age), 1.0,
+                     width);
+    }
+    gate->members = fresh;
+    gate->settled = fresh - recent_count(gate);
+    gate->start_ns = gate->ring_ns[slot_of(gate, fresh - 1u)];
 }
 
 static void steer_threshold(vlj_gate *gate, uint32_t shift, int64_t elapsed_ns) {
@@ -242,11 +259,28 @@ static void steer_threshold(vlj_gate *gate, uint32_t shift, int64_t elapsed_ns) 
     gate->ward_threshold = fmin(fmax(threshold, calibrated / RATE_RANGE), calibrated * RATE_RANGE);
 }
 
+/* Whether the gate may be armed again after a shift. Ward cost is calm when it is low, but also when the last
+ * predictions agree among themselves: what has come to rest far from a restless segment must become a segment of its
+ * own. Their unbiased variance is on the Ward cost's scale: both are about sigma^2 for noise of that variance. */
+static uint32_t is_calm(const vlj_gate *gate, double ward_ratio, double variance, double variance_ratio) {
+    double hysteresis = (double)gate->options.hysteresis;
+    uint32_t count = gate->options.smoothing < 2 ? 2 : gate->options.smoothing;
+    double spread = variance * count / (count - 1u);
+    int rests = gate->members >= count && spread < hysteresis * gate->ward_threshold;
+    int ward_calm = ward_ratio < hysteresis && gate->settled > 0;
+    int variance_calm = variance_ratio < hysteresis && gate->members > 1;
+    if (gate->options.ward_threshold > 0.0f && !ward_calm && !rests) {
+        return 0;
+    }
+    return gate->options.variance_threshold <= 0.0f || variance_calm;
+}
+
 /* Score, confirmation, hysteresis and intervals: the reason for a shift now, or VLJ_REASON_NONE. */
 static vlj_reason decide(vlj_gate *gate, int64_t timestamp_ns, vlj_gate_result *result) {
     const vlj_gate_options *options = &gate->options;
     int ward_on = options->ward_threshold > 0.0f, variance_on = options->variance_threshold > 0.0f;
-    double ward = ward_cost(gate, gate->settled, recent_count(gate)), variance = local_variance(gate);
+    double ward = ward_cost(gate, gate->settled_sum, gate->settled, gate->recent_sum, recent_count(gate));
+    double variance = local_variance(gate);
     double ward_ratio = ward_on ? ward / gate->ward_threshold : -1.0;
     double variance_ratio = variance_on ? variance / (double)options->variance_threshold : -1.0;
     int by_variance = variance_ratio > ward_ratio;
@@ -256,10 +290,8 @@ static vlj_reason decide(vlj_gate *gate, int64_t timestamp_ns, vlj_gate_result *
     result->score = by_variance ? result->variance : result->ward;
     result->threshold = by_variance ? options->variance_threshold : (float)gate->ward_threshold;
 
-    /* A score of 0 for want of predictions re-arms nothing: the segment must have been seen to rest. */
-    int measured = (!ward_on || gate->settled > 0) && (!variance_on || gate->members > 1);
-    if (!gate->armed && measured && ratio < (double)options->hysteresis) {
-        gate->armed = 1;
+    if (!gate->armed) {
+        gate->armed = is_calm(gate, ward_on ? ward_ratio : 0.0, variance, variance_on ? variance_ratio : 0.0);
     }
     gate->above = gate->armed && ratio > 1.0 ? gate->above + 1u : 0u;
     int64_t since_shift_ns = elapsed(timestamp_ns, gate->last_shift_ns);
@@ -332,7 +364,7 @@ static vlj_status unit_mean(const vlj_gate *gate, const double *a, const double 
                               : gate->kernels->sum_distance(a, 1.0, b, -1.0, gate->width);
     double scale = 1.0 / sqrt(square);
     if (!(sqrt(square) > 1e-9 * (double)count)) {
-        memcpy(embedding, gate->ring + (size_t)gate->newest * gate->width, gate->width * sizeof(float));
+        memcpy(embedding, row_of(gate, 0), gate->width * sizeof(float));
         return VLJ_OK;
     }
     for (uint32_t i = 0; i < gate->width; i++) {

@@ -39,6 +39,9 @@ static vlj_status check(const vlj_gate_options *o) {
     if (o->smoothing > VLJ_GATE_MAX_SMOOTHING) {
         return vlj_fail(VLJ_E_ARGUMENT, "gate.smoothing is %u, expected 1 to %u", o->smoothing, VLJ_GATE_MAX_SMOOTHING);
     }
+    if (o->confirm > VLJ_GATE_MAX_CONFIRM) {
+        return vlj_fail(VLJ_E_ARGUMENT, "gate.confirm is %u, expected 1 to %u", o->confirm, VLJ_GATE_MAX_CONFIRM);
+    }
     if (!isfinite(o->ward_threshold) || !isfinite(o->variance_threshold)) {
         return vlj_fail(VLJ_E_ARGUMENT, "gate.%s is not a finite number",
                         isfinite(o->ward_threshold) ? "variance_threshold" : "ward_threshold");

@@ -1,0 +1,1 @@
+"""Fits a bundle to what it will see: gate thresholds from recorded embedding streams."""

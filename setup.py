@@ -1,7 +1,8 @@
-"""Builds the Python package: maps the layer folders to sub-packages and compiles the C core as one cffi extension.
+"""Builds the Python package: maps the layer folders to sub-packages and compiles the C core as one
+cffi extension.
 
-Metadata live in pyproject.toml. This file only says what a static file cannot: the folders of the layers
-(`runtime/` is imported as `vljepa_edge.runtime`, and so on) and the C sources.
+Metadata live in pyproject.toml. This file only says what a static file cannot: the folders of the
+layers (`runtime/` is imported as `vljepa_edge.runtime`, and so on) and the C sources.
 
 Environment switches:
     VLJEPA_WITHOUT_CORE=1     install the Python files alone, compile nothing (for linting)

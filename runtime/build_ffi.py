@@ -1,4 +1,4 @@
-"""Builds `vljepa_edge.runtime._core`: the whole C core and its Python binding in one abi3 extension (cffi, API mode).
+"""Builds `vljepa_edge.runtime._core`: the C core and its binding in one abi3 extension (cffi).
 
 The declarations come from include/vljepa.h itself, so the binding cannot drift from the header.
 """
@@ -14,18 +14,19 @@ from cffi import FFI
 ROOT = Path(__file__).resolve().parent.parent
 HEADER = ROOT / "runtime" / "include" / "vljepa.h"
 
-# Functions that Python supplies to the core, reached through `user_data`: engines of backend "callback", and hooks.
+# Functions that Python supplies to the core, reached through `user_data`: engines of backend
+# "callback", and hooks.
 PYTHON_CALLBACKS = """
-extern "Python" vlj_status vljpy_engine_run(void *user_data, vlj_component component, const vlj_tensor *inputs,
-                                            uint32_t input_count, vlj_tensor *outputs, uint32_t output_count,
-                                            char *message, size_t message_bytes);
+extern "Python" vlj_status vljpy_engine_run(
+    void *user_data, vlj_component component, const vlj_tensor *inputs, uint32_t input_count,
+    vlj_tensor *outputs, uint32_t output_count, char *message, size_t message_bytes);
 extern "Python" void vljpy_log(void *user_data, vlj_log_level level, const char *message);
 extern "Python" int64_t vljpy_clock_ns(void *user_data);
 """
 
 
 def declarations(header: str) -> str:
-    """What of a C header cffi's parser takes: no comments, preprocessor lines, linkage blocks or attributes."""
+    """A C header as cffi's parser takes it: no comments, directives, linkage blocks, attributes."""
     text = re.sub(r"/\*.*?\*/", "", header, flags=re.DOTALL)
     text = re.sub(r"\\\n", " ", text)
     text = re.sub(r'#ifdef __cplusplus\s+extern "C" \{\s+#endif', "", text)
@@ -41,14 +42,23 @@ def sources() -> list[str]:
     """The C files of the core, relative to the repository's root."""
     folders = ("runtime/core", "runtime/backends", "kernels")
     return sorted(
-        path.relative_to(ROOT).as_posix() for folder in folders for path in (ROOT / folder).glob("*.c")
+        path.relative_to(ROOT).as_posix()
+        for folder in folders
+        for path in (ROOT / folder).glob("*.c")
     )
 
 
 def compile_flags() -> tuple[list[str], list[str]]:
     """(compile, link) flags, steered by the environment switches that setup.py lists."""
     debug = os.environ.get("VLJEPA_DEBUG") == "1"
-    compile_args = ["-std=gnu11", "-O0" if debug else "-O3", "-g", "-fvisibility=hidden", "-Wall", "-Wextra"]
+    compile_args = [
+        "-std=gnu11",
+        "-O0" if debug else "-O3",
+        "-g",
+        "-fvisibility=hidden",
+        "-Wall",
+        "-Wextra",
+    ]
     link_args: list[str] = []
     sanitizers = os.environ.get("VLJEPA_SANITIZE")
     if sanitizers:
@@ -58,6 +68,7 @@ def compile_flags() -> tuple[list[str], list[str]]:
 
 
 def make_builder() -> FFI:
+    """The extension, ready for `cffi_modules` of setup.py."""
     builder = FFI()
     builder.cdef(declarations(HEADER.read_text(encoding="utf-8")) + PYTHON_CALLBACKS)
     compile_args, link_args = compile_flags()

@@ -1,4 +1,4 @@
-"""A bundle or image as a list of sections: for `inspect`, `doctor`, `pack`, and whatever opens no engine."""
+"""A bundle or image as a list of sections, for whatever needs no engine."""
 
 from __future__ import annotations
 

@@ -11,7 +11,9 @@ from vljepa_edge.runtime.options import DECODE_WHEN, GateOptions
 
 @dataclass(frozen=True)
 class ModelDescription:
-    """Sizes and defaults of a bundle. A window is `frames` pictures of height x width, `stride` samples apart."""
+    """Sizes and defaults of a bundle. A window is `frames` pictures of height x width, `stride`
+    samples apart.
+    """
 
     format_version: int
     name: str

@@ -1,4 +1,4 @@
-"""Engines written in Python, for backend "callback": a reference model in tests, or anything else that a user has."""
+"""Engines written in Python, for backend "callback", and the core's other calls into Python."""
 
 from __future__ import annotations
 
@@ -8,12 +8,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from vljepa_edge.runtime._core import ffi, lib
 from vljepa_edge.runtime.bundle import COMPONENTS
 
 Array = npt.NDArray[Any]
-# (component, inputs by name, outputs by name): fills the outputs in place. Called from the core's threads.
+# (component, inputs by name, outputs by name): fills the outputs, on a thread of the core.
 PythonEngine = Callable[[str, Mapping[str, Array], Mapping[str, Array]], None]
 
 _DTYPES: dict[int, Any] = {
@@ -27,7 +26,7 @@ _DTYPE_NUMBERS: dict[Any, int] = {np.dtype(dtype): number for number, dtype in _
 
 
 class Hooks:
-    """Python's side of a model's callbacks: its engine, log and clock. Must live as long as the model."""
+    """Python's side of a model's callbacks. Must live as long as the model."""
 
     def __init__(
         self,
@@ -67,7 +66,7 @@ def as_array(tensor: Any) -> Array:
 
 
 def core_tensors(arrays: Mapping[str, Array]) -> tuple[Any, list[Any]]:
-    """(a `vlj_tensor[]` over contiguous arrays in their order, what must stay alive while it is used)."""
+    """(a `vlj_tensor[]` over contiguous arrays in their order, what must outlive it)."""
     tensors = ffi.new("vlj_tensor[]", max(1, len(arrays)))
     kept: list[Any] = []
     for tensor, (name, array) in zip(tensors, arrays.items(), strict=False):

@@ -1,4 +1,4 @@
-"""Exceptions of the runtime: one class per group of `vlj_status`, with the core's own sentence as the message."""
+"""Exceptions of the runtime: a class per group of `vlj_status`, with the core's own sentence."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from vljepa_edge.runtime._core import ffi, lib
 class VljepaError(Exception):
     """Something the runtime refused or could not do.
 
-    `status` is the `vlj_status` number (0 where Python found the error itself) and `status_name` its name.
+    `status` is the `vlj_status` number (0 where Python found the error itself) and `status_name`
+    its name.
     """
 
     def __init__(self, message: str, status: int = 0, status_name: str = "") -> None:
@@ -76,7 +77,7 @@ def status_name(status: int) -> str:
 
 
 def check(status: int) -> int:
-    """Raises the exception that `status` asks for; returns it when it is no error (OK, WOULD_BLOCK, END)."""
+    """Raises what `status` asks for; returns it when it is no error (OK, WOULD_BLOCK, END)."""
     if status < lib.VLJ_E_ARGUMENT:
         return status
     name = status_name(status)

@@ -1,4 +1,4 @@
-"""What a stream tells: one frozen dataclass per kind of event, each of which prints as a line and as JSON."""
+"""What a stream tells: a frozen dataclass per kind of event, which prints as a line and as JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
-
 from vljepa_edge.runtime._core import ffi, lib
 
 Embedding = npt.NDArray[np.float32]
@@ -55,7 +54,9 @@ class EmbeddingEvent(CoreEvent):
     score: float
     threshold: float
     embedding: Embedding  # float32 [E], unit length
-    latency_ns: int | None = None  # arrival of the window's last frame -> this event; real time only
+    latency_ns: int | None = (
+        None  # arrival of the window's last frame -> this event; real time only
+    )
 
     def __str__(self) -> str:
         return f"{self.span}  embedding  score {self.score:.4f} of {self.threshold:.4f}"

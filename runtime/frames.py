@@ -1,4 +1,4 @@
-"""Pictures as numpy arrays -> the planar uint8 windows that the X-Encoder takes (resized and cropped by the core)."""
+"""Pictures as numpy arrays, as the core takes them: single frames and whole windows."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
-
 from vljepa_edge.runtime._core import ffi, lib
 from vljepa_edge.runtime.errors import ArgumentError, check
 
@@ -18,7 +17,7 @@ _FORMATS: dict[str, int] = {"rgb": lib.VLJ_RGB24, "bgr": lib.VLJ_BGR24, "gray": 
 
 
 class FrameStruct:
-    """One reusable `vlj_frame`. `set` points it at a picture, which must live until the core has taken it."""
+    """One reusable `vlj_frame`; it keeps the picture that it points at alive."""
 
     def __init__(self) -> None:
         self.struct: Any = ffi.new("vlj_frame *")
@@ -29,7 +28,11 @@ class FrameStruct:
         """Pixels uint8 [H, W, 3], or [H, W] for gray; rows may be padded, pixels not."""
         pixels = np.asarray(pixels)
         wanted = 2 if pixel_format == "gray" else 3
-        if pixels.dtype != np.uint8 or pixels.ndim != wanted or (wanted == 3 and pixels.shape[2] != 3):
+        if (
+            pixels.dtype != np.uint8
+            or pixels.ndim != wanted
+            or (wanted == 3 and pixels.shape[2] != 3)
+        ):
             shape = "[height, width]" if wanted == 2 else "[height, width, 3]"
             raise ArgumentError(
                 f"a {pixel_format} picture is uint8 {shape}, "
@@ -49,7 +52,7 @@ class FrameStruct:
 
 
 def uniform_indices(count: int, wanted: int) -> list[int]:
-    """Indices of `wanted` frames spread evenly over `count` (the paper's sampling); repeats when there are too few."""
+    """Indices of `wanted` frames spread evenly over `count`; repeats when there are too few."""
     return [min(count - 1, int((i + 0.5) * count / wanted)) for i in range(wanted)]
 
 
@@ -61,7 +64,7 @@ def make_window(
     resize_short_side: int,
     pixel_format: PixelFormat = "rgb",
 ) -> Pixels:
-    """Any number of pictures -> one window uint8 [frames, 3, height, width], sampled uniformly in time.
+    """Any number of pictures -> one window uint8 [frames, 3, height, width], taken evenly.
 
     One picture is repeated, as in the paper.
     """
@@ -78,6 +81,8 @@ def make_window(
         struct = frame.set(pictures[index], 0, pixel_format)
         planar = ffi.cast("uint8_t *", window[i].ctypes.data)
         check(
-            lib.vlj_prepare_frame(struct, resize_short_side, height, width, planar, window[i].nbytes)
+            lib.vlj_prepare_frame(
+                struct, resize_short_side, height, width, planar, window[i].nbytes
+            )
         )
     return window

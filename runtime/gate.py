@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from vljepa_edge.runtime._core import ffi, lib
 from vljepa_edge.runtime.errors import ArgumentError, check
 from vljepa_edge.runtime.events import REASONS
@@ -46,7 +45,9 @@ class Gate:
         """Takes one predicted embedding, float32 [width]."""
         row = np.ascontiguousarray(embedding, np.float32)
         if row.shape != (self._width,):
-            raise ArgumentError(f"embedding has shape {list(row.shape)}, the gate wants [{self._width}]")
+            raise ArgumentError(
+                f"embedding has shape {list(row.shape)}, the gate wants [{self._width}]"
+            )
         result = self._result
         data = ffi.cast("float *", row.ctypes.data)
         check(lib.vlj_gate_push(self._gate, data, timestamp_ns, result))
@@ -69,7 +70,7 @@ class Gate:
 
 
 def segment(embeddings: Embeddings, segments: int) -> list[int]:
-    """Ward clustering with temporal connectivity (the paper's offline method): where each segment starts.
+    """Where segments start by the paper's offline method, Ward clustering along time.
 
     embeddings: float32 [count, width]; O(count log count).
     """

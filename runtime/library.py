@@ -10,7 +10,7 @@ ENVIRONMENT = "VLJEPA_ORT_LIBRARY"
 
 
 def find_onnxruntime() -> str | None:
-    """Path of `libonnxruntime.so*`: $VLJEPA_ORT_LIBRARY, or the installed onnxruntime wheel's own (not imported).
+    """Path of `libonnxruntime.so*`: $VLJEPA_ORT_LIBRARY, or the onnxruntime wheel's, not imported.
 
     None leaves the search to the dynamic loader.
     """

@@ -1,4 +1,4 @@
-"""`Model`: an open bundle. Watches streams, embeds, classifies, answers and decodes, all through the C core."""
+"""`Model`: an open bundle that watches streams, embeds, classifies, answers and decodes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from vljepa_edge.runtime import description, queries
 from vljepa_edge.runtime._core import ffi, lib
-from vljepa_edge.runtime.bundle import COMPONENTS, Bundle, default_bundle
+from vljepa_edge.runtime.bundle import COMPONENTS, default_bundle
 from vljepa_edge.runtime.description import ModelDescription
 from vljepa_edge.runtime.engines import Array, Hooks, PythonEngine, core_tensors
-from vljepa_edge.runtime.errors import ArgumentError, BundleError, check
+from vljepa_edge.runtime.errors import ArgumentError, check
 from vljepa_edge.runtime.frames import PixelFormat, Pixels, make_window
 from vljepa_edge.runtime.library import find_onnxruntime
 from vljepa_edge.runtime.options import StreamOptions, TextSource
@@ -26,6 +25,7 @@ from vljepa_edge.runtime.queries import Query
 from vljepa_edge.runtime.session import Session
 from vljepa_edge.runtime.sources import IterableSource, LimitedSource, Source, open_source
 from vljepa_edge.runtime.stream import Stream
+from vljepa_edge.runtime.tokenizer import BundleTokenizer, load_tokenizer
 from vljepa_edge.runtime.video import read_uniform
 
 Floats = npt.NDArray[np.float32]
@@ -51,7 +51,7 @@ class Decoded:
 
 
 class Model:
-    """An open bundle. Safe to use from several threads; close it, or let it go, when no stream uses it any more."""
+    """An open bundle. Safe to use from several threads; close it after its streams."""
 
     def __init__(
         self,
@@ -86,6 +86,7 @@ class Model:
         out = ffi.new("vlj_model **")
         check(lib.vlj_model_open(os.fsencode(self.path), options, out))
         self.handle: Any = ffi.gc(out[0], lib.vlj_model_close)
+        self._tokenizers: dict[str, BundleTokenizer] = {}
 
     def __enter__(self) -> Model:
         return self
@@ -143,12 +144,15 @@ class Model:
         return compiled
 
     def compile_query(self, text: str) -> Query:
-        """A text's token embeddings: the bundle's own compiled ones, or by its tokenizer and embedding table.
+        """A text's token embeddings: those in the bundle, or by its tokenizer and table.
 
-        Raises ArgumentError for an empty text, one that is too long, and one that the bundle cannot compile.
+        Raises ArgumentError for an empty text, one that is too long, and one that the bundle cannot
+        compile.
         """
         if not text.strip():
-            raise ArgumentError("a query is empty; say what to look for", lib.VLJ_E_QUERY, "VLJ_E_QUERY")
+            raise ArgumentError(
+                "a query is empty; say what to look for", lib.VLJ_E_QUERY, "VLJ_E_QUERY"
+            )
         core = ffi.new("vlj_query *")
         core.struct_size = ffi.sizeof("vlj_query")
         if lib.vlj_model_find_query(self.handle, text.encode("utf-8"), core) == lib.VLJ_OK:
@@ -157,8 +161,8 @@ class Model:
         about = self.description
         if len(token_ids) > about.max_query_tokens:
             raise ArgumentError(
-                f"the query {_shortened(text)!r} has {len(token_ids)} tokens, this bundle takes at most "
-                f"{about.max_query_tokens}; shorten it",
+                f"the query {_shortened(text)!r} has {len(token_ids)} tokens, "
+                f"this bundle takes at most {about.max_query_tokens}; shorten it",
                 lib.VLJ_E_QUERY,
                 "VLJ_E_QUERY",
             )
@@ -175,21 +179,11 @@ class Model:
         )
         return Query(text, embeddings)
 
-    def tokenize(self, text: str) -> list[int]:
-        """Token ids of a text by the bundle's tokenizer.json."""
-        ids: list[int] = self._tokenizer.encode(text).ids
-        return ids
-
-    @cached_property
-    def _tokenizer(self) -> Any:
-        from tokenizers import Tokenizer
-
-        with Bundle(self.path) as bundle:
-            tokenizer = bundle.read("tokenizer")
-        try:
-            return Tokenizer.from_buffer(tokenizer)
-        except Exception as error:  # the library raises plain Exception
-            raise BundleError(f"{self.path}: tokenizer.json cannot be read ({error})") from error
+    def tokenize(self, text: str, role: str = "query") -> list[int]:
+        """Token ids of a text, by the bundle's tokenizer for `query` or `y_encoder`."""
+        if role not in self._tokenizers:
+            self._tokenizers[role] = load_tokenizer(self.path, role)
+        return self._tokenizers[role].encode(text)
 
     def _queries(self, texts: Sequence[str] | str | None) -> list[Query]:
         if texts is None:
@@ -199,7 +193,7 @@ class Model:
     # ---- embeddings ----
 
     def window(self, frames: Frames, pixel_format: PixelFormat = "rgb") -> Pixels:
-        """Pictures or a video file -> one window uint8 [T, 3, H, W], sampled uniformly over all of it."""
+        """Pictures or a video file -> one window uint8 [T, 3, H, W], taken evenly from it."""
         if isinstance(frames, str | os.PathLike):
             frames, pixel_format = read_uniform(frames, self.description.frames), "bgr"
         about = self.description
@@ -243,7 +237,7 @@ class Model:
         query: str | None = None,
         pixel_format: PixelFormat = "rgb",
     ) -> Floats:
-        """Predicted embedding float32 [E] of pictures (uint8 [T, H, W, 3]) or of a video file, for one query.
+        """Predicted embedding float32 [E] of pictures (uint8 [T, H, W, 3]) or a video file.
 
         Any number of pictures of any size; the window's frames are taken evenly from them.
         """
@@ -258,10 +252,11 @@ class Model:
         limit = self.description.text_max_tokens
         embeddings = np.empty((len(texts), self.description.embedding_width), np.float32)
         for text, row in zip(texts, embeddings, strict=True):
-            token_ids = self.tokenize(text)
+            token_ids = self.tokenize(text, "y_encoder")
             if not token_ids or len(token_ids) > limit:
                 raise ArgumentError(
-                    f"the text {_shortened(text)!r} has {len(token_ids)} tokens, wanted 1 to {limit}"
+                    f"the text {_shortened(text)!r} has {len(token_ids)} tokens, "
+                    f"wanted 1 to {limit}"
                 )
             ids = np.asarray(token_ids, np.int64)
             pointer = ffi.cast("int64_t *", ids.ctypes.data)
@@ -277,7 +272,7 @@ class Model:
         query: str | None = None,
         pixel_format: PixelFormat = "rgb",
     ) -> list[Match]:
-        """The labels by their cosine to what the video means, best first (open-vocabulary classification)."""
+        """The labels by their cosine to what the video means, best first."""
         embedding = self.embed_video(frames, query, pixel_format)
         scores = self.embed_text(labels) @ embedding
         order = np.argsort(-scores, kind="stable")
@@ -290,7 +285,7 @@ class Model:
         candidates: Sequence[str] | None = None,
         pixel_format: PixelFormat = "rgb",
     ) -> list[Match]:
-        """Answers a question: the candidates, best first; without any, one Match that the Y-Decoder wrote."""
+        """Answers a question: the candidates, best first, or what the Y-Decoder writes."""
         if candidates is not None:
             return self.classify(frames, candidates, question, pixel_format)
         decoded = self.decode(self.embed_video(frames, question, pixel_format))
@@ -328,7 +323,7 @@ class Model:
     def run_component(
         self, component: str, inputs: Mapping[str, Array], outputs: Mapping[str, Array]
     ) -> None:
-        """Runs one engine by itself over the caller's arrays (golden vectors); fills `outputs` in place."""
+        """Runs one engine by itself over the caller's arrays; fills `outputs` in place."""
         core_inputs, kept_inputs = core_tensors(inputs)
         core_outputs, kept_outputs = core_tensors(outputs)
         check(
@@ -360,10 +355,10 @@ class Model:
         realtime: bool | None = None,
         max_frames: int | None = None,
     ) -> Stream:
-        """Watches a video file, folder, camera index or iterable of (BGR picture, timestamp_ns): iterate the result.
+        """Watches a video file, folder, camera index or iterable of (BGR picture, timestamp_ns).
 
-        `realtime` paces by timestamps and drops what comes too late; by default only cameras do. Otherwise every
-        window is processed, and two runs give the same events.
+        `realtime` paces by timestamps and drops what comes too late; by default only cameras do.
+        Otherwise every window is processed, and two runs give the same events.
         """
         options = options or StreamOptions()
         if not isinstance(source, Source):
@@ -385,9 +380,9 @@ class Model:
 def load(path: str | os.PathLike[str] | None = None, **options: Any) -> Model:
     """Opens a bundle folder or image; None is the packaged nano bundle.
 
-    Options: backend ("ort" or "callback"), threads (of encode and predict, 0: all), decode_threads, verify_hashes,
-    components (names of those to open; None: all), engine (a PythonEngine for "callback"), log(level, message),
-    clock_ns. Raises BundleError and BackendError.
+    Options: backend ("ort" or "callback"), threads (of encode and predict, 0: all), decode_threads,
+    verify_hashes, components (names of those to open; None: all), engine (a PythonEngine for
+    "callback"), log(level, message), clock_ns. Raises BundleError and BackendError.
     """
     return Model(path, **options)
 

@@ -26,7 +26,7 @@ DECODE_WHEN: dict[str, int] = {
 
 @dataclass(frozen=True)
 class GateOptions:
-    """Thresholds of selective decoding. 0 means the bundle's value; a negative one switches a rule off."""
+    """Thresholds of selective decoding. 0: the bundle's value; negative: the rule is off."""
 
     smoothing: int = 0  # m: predictions averaged, 1..16
     confirm: int = 0  # windows in a row above a threshold before a shift is told

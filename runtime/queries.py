@@ -8,13 +8,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-
 from vljepa_edge.runtime._core import ffi
 
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """A query as the Predictor takes it: token embeddings float32 [tokens, query width]; no tokenizer needed."""
+    """A query as the Predictor takes it: token embeddings float32 [tokens, query width]."""
 
     text: str
     embeddings: npt.NDArray[np.float32]

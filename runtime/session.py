@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Memory:
-    """Bytes that a stream with given options takes; `backend_bytes` is 0 where the backend cannot tell."""
+    """Bytes that a stream takes; `backend_bytes` is 0 where the backend cannot tell."""
 
     stream_bytes: int
     model_bytes: int
@@ -32,8 +32,8 @@ class Memory:
 class Session:
     """One open stream of the core.
 
-    Replay: `push`, then `step` while it returns True, taking events with `poll`; after the last frame `finish`, and
-    step on until False. Real time: push from one thread, poll from another.
+    Replay: `push`, then `step` while it returns True, taking events with `poll`; after the last
+    frame `finish`, and step on until False. Real time: push from one thread, poll from another.
     """
 
     def __init__(self, model: Model, queries: Sequence[Query], options: StreamOptions) -> None:
@@ -82,18 +82,19 @@ class Session:
     def push(self, pixels: Pixels, timestamp_ns: int, pixel_format: PixelFormat = "bgr") -> bool:
         """Takes one picture, uint8 [H, W, 3].
 
-        False, in replay: a window is waiting; step, then push the same picture again. Raises ArgumentError for a
-        timestamp that repeats or goes backwards (the picture was not taken) and for a changed size.
+        False, in replay: a window is waiting; step, then push the same picture again. Raises
+        ArgumentError for a timestamp that repeats or goes backwards (the picture was not taken) and
+        for a changed size.
         """
         frame = self._frame.set(pixels, timestamp_ns, pixel_format)
-        return check(lib.vlj_stream_push(self._handle, frame)) != lib.VLJ_WOULD_BLOCK
+        return check(lib.vlj_stream_push(self._handle, frame)) != int(lib.VLJ_WOULD_BLOCK)
 
     def step(self) -> bool:
-        """Replay: processes one waiting window. False when none waits, or events must be polled first."""
-        return check(lib.vlj_stream_step(self._handle)) == lib.VLJ_OK
+        """Replay: processes one waiting window. False: none waits, or poll events first."""
+        return check(lib.vlj_stream_step(self._handle)) == int(lib.VLJ_OK)
 
     def poll(self, timeout_s: float = 0.0) -> events.Event | None:
-        """The next event, or None when none came within the timeout. The last one is an EndEvent."""
+        """The next event, None when none came in time. The last one is an EndEvent."""
         timeout_ns = -1 if math.isinf(timeout_s) else int(timeout_s * 1e9)
         status = check(lib.vlj_stream_poll(self._handle, self._event, timeout_ns))
         if status != lib.VLJ_OK:

@@ -1,7 +1,8 @@
-"""Where frames come from: a video file, a folder of pictures, a camera, or any iterable of pictures.
+"""Where frames come from: a video file, a folder of pictures, a camera, or any iterable.
 
-A source is iterated once and gives `SourceFrame`s. What is wrong with it is said in one sentence that names it:
-as a SourceError when no more frames can come, as a notice when the frames that came are good all the same.
+A source is iterated once and gives `SourceFrame`s. What is wrong with it is said in one sentence
+that names it: as a SourceError when no more frames can come, as a notice when the frames that came
+are good all the same.
 """
 
 from __future__ import annotations
@@ -17,7 +18,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-
 from vljepa_edge.runtime.errors import SourceError
 
 Pixels = npt.NDArray[np.uint8]
@@ -66,7 +66,7 @@ class IterableSource(Source):
 class VideoSource(Source):
     """A video file that OpenCV opens. Timestamps are the container's.
 
-    OpenCV scales all frames to the size of the first, so a change of size inside a file is not seen here.
+    OpenCV scales all frames to the first one's size: a change inside a file is not seen here.
     """
 
     def __init__(self, path: Path) -> None:
@@ -116,8 +116,8 @@ class VideoSource(Source):
 class FolderSource(Source):
     """Pictures of a folder in natural order of their names.
 
-    `timestamps.txt`, where there is one, gives the times and the order: a line `<nanoseconds> <file>` per picture.
-    Without it pictures are `rate` a second.
+    `timestamps.txt`, where there is one, gives times and order: a line `<nanoseconds> <file>` per
+    picture. Without it pictures are `rate` a second.
     """
 
     def __init__(self, path: Path, rate: float) -> None:
@@ -146,7 +146,9 @@ class FolderSource(Source):
                 continue
             match = re.fullmatch(r"\s*(-?\d+)\s+(\S.*?)\s*", line)
             if match is None:
-                raise SourceError(f"{listing}: line {number} is not `<nanoseconds> <file>`: {line!r}")
+                raise SourceError(
+                    f"{listing}: line {number} is not `<nanoseconds> <file>`: {line!r}"
+                )
             pictures.append((int(match[1]), path / match[2]))
         return pictures
 
@@ -181,7 +183,9 @@ class CameraSource(Source):
         while True:
             taken, pixels = self._capture.read()
             if not taken or pixels is None:
-                raise SourceError(f"{self.name}: gave no more frames after {frames}; is it still connected?")
+                raise SourceError(
+                    f"{self.name}: gave no more frames after {frames}; is it still connected?"
+                )
             yield SourceFrame(pixels, time.monotonic_ns(), f"frame {frames}")
             frames += 1
 
@@ -239,7 +243,7 @@ def check_readable(path: Path) -> None:
 
 
 def _open_capture(place: str | int) -> Any:
-    # FFmpeg's own messages would stand beside our one line; both switches are read when OpenCV first opens a video.
+    # FFmpeg's own messages would stand beside our one line. Read when OpenCV first opens a video.
     os.environ.setdefault("OPENCV_FFMPEG_LOGLEVEL", "-8")
     os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
     import cv2

@@ -20,8 +20,9 @@ POLL_S = 0.1  # so that signals are seen while nothing happens
 class Stream:
     """Events of one source: `for event in stream`. The EndEvent comes last.
 
-    What the source gave before it failed is processed and told first; then the error is raised. `problems` lists
-    what was wrong with the source without stopping it, in sentences (they are NoticeEvents as well).
+    What the source gave before it failed is processed and told first; then the error is raised.
+    `problems` lists what was wrong with the source without stopping it, in sentences (they are
+    NoticeEvents as well).
     """
 
     def __init__(self, source: Source, session: Session) -> None:
@@ -58,7 +59,7 @@ class Stream:
         return self._final_stats or self.session.stats()
 
     def stop(self) -> None:
-        """Takes no more frames; what was taken is processed, and the events end. May be called from any thread."""
+        """Takes no more frames, processes those it has, and ends. From any thread."""
         self._stop.set()
 
     def close(self) -> None:
@@ -81,7 +82,7 @@ class Stream:
             self._error = error
 
     def _push(self, frame: SourceFrame) -> bool:
-        """False: step first. A frame that the core refuses is counted (its timestamp) or ends the source (all else)."""
+        """False: step first. A refused frame is counted (bad timestamp) or ends the source."""
         try:
             taken = self.session.push(frame.pixels, frame.timestamp_ns)
         except ArgumentError as error:
@@ -101,8 +102,9 @@ class Stream:
         self.problems += self.source.notices
         if self._untaken:
             self.problems.append(
-                f"{self.source.name}: {self._untaken} of {self.frames_read + self._untaken} frames left out, "
-                f"their timestamps repeat or go backwards (first: {self._first_untaken})"
+                f"{self.source.name}: {self._untaken} of {self.frames_read + self._untaken} frames "
+                "left out, their timestamps repeat or go backwards "
+                f"(first: {self._first_untaken})"
             )
         return [NoticeEvent(text) for text in self.problems]
 

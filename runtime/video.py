@@ -9,10 +9,10 @@ from vljepa_edge.runtime.sources import SourceFrame, open_source
 
 
 def read_uniform(place: str | os.PathLike[str], wanted: int) -> list[Pixels]:
-    """`wanted` BGR pictures uint8 [H, W, 3] spread over a video file or folder (fewer where it has fewer frames).
+    """At most `wanted` BGR pictures uint8 [H, W, 3], evenly from a whole video file or folder.
 
-    Reads it twice where its frame count is not exact, and holds only the pictures that it gives. SourceError when
-    there are none.
+    Reads it twice where its frame count is not exact, and holds only the pictures that it gives.
+    SourceError when there are none.
     """
     source = open_source(place)
     count = source.frame_count or 0

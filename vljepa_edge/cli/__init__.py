@@ -1,7 +1,7 @@
 """The command line `vljepa`: one file per verb, loaded when it is asked for.
 
-Exit codes: 0 done; 1 it went wrong at run time, or a check failed; 2 the command or what it was given is wrong.
-Errors are one line on stderr. VLJEPA_DEBUG=1 shows tracebacks.
+Exit codes: 0 done; 1 it went wrong at run time, or a check failed; 2 the command or what it was
+given is wrong. Errors are one line on stderr. VLJEPA_DEBUG=1 shows tracebacks.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import click
 
 # Verb -> the line that `vljepa --help` shows, kept here so that help needs no verb's imports.
 COMMANDS = {
-    "run": "Watch a video, a folder of pictures or a camera; print a caption when the meaning shifts.",
+    "run": "Watch a video, folder or camera; print a caption when the meaning shifts.",
     "inspect": "Show what a bundle or image holds.",
     "doctor": "Rerun a bundle's golden vectors on this machine and compare.",
     "pack": "Pack a bundle into one image file for firmware.",

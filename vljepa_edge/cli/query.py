@@ -1,0 +1,40 @@
+"""`vljepa query`: compiled queries of a bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+
+@click.group("query")
+def command() -> None:
+    """Compile queries into a bundle, so that the device needs no tokenizer."""
+
+
+@command.command("add")
+@click.argument("bundle", type=click.Path(path_type=Path))
+@click.argument("texts", nargs=-1, required=True)
+@click.option(
+    "--checkpoint",
+    type=click.Path(path_type=Path),
+    help="Where the embedding table is, for bundles that carry none.",
+)
+def add(bundle: Path, texts: tuple[str, ...], checkpoint: Path | None) -> None:
+    """Add one or more TEXTS to a bundle folder."""
+    from vljepa_edge.export.queries import add_queries
+
+    added = add_queries(bundle, list(texts), checkpoint=checkpoint)
+    for text in texts:
+        click.echo(f"{text}: {'added' if text in added else 'was there already'}")
+
+
+@command.command("list")
+@click.argument("bundle", required=False)
+def list_queries(bundle: str | None) -> None:
+    """List a bundle's queries; the first is the default of `vljepa run`."""
+    from vljepa_edge.runtime.bundle import Bundle, default_bundle
+
+    with Bundle(bundle or default_bundle()) as opened:
+        for query in opened.manifest().get("queries", []):
+            click.echo(f"{query['tokens']:>4} tokens  {query['text']}")

@@ -113,13 +113,18 @@ class Row:
             cv2.line(self._image, (x, round(level)), (x + 5, round(level)), THRESHOLD, 1)
         self._text.put(self._image, "gate", 14, y0 + 16, 15, INK)
         self._text.put(self._image, "threshold", 14, level + 4, 12, THRESHOLD)
+        # Drawn on a view of the panel, so that lines from the rows before and after are cut at its edge.
+        panel = self._image[y0:y1, LEFT : WIDTH - RIGHT]
         points = [
-            (self.x(score.at_s), y1 - min(score.ratio, top_ratio) / top_ratio * (GATE_HEIGHT - 2))
+            (
+                (score.at_s - self._start_s) / self._seconds * panel.shape[1],
+                GATE_HEIGHT - min(score.ratio, top_ratio) / top_ratio * (GATE_HEIGHT - 2),
+            )
             for score in _within(history.scores, self._start_s, self._seconds)
         ]
         if len(points) > 1:
             fixed = np.round(np.array(points) * 16).astype(np.int32)
-            cv2.polylines(self._image, [fixed.reshape(-1, 1, 2)], False, SCORE, 2, cv2.LINE_AA, 4)
+            cv2.polylines(panel, [fixed.reshape(-1, 1, 2)], False, SCORE, 2, cv2.LINE_AA, 4)
         for at_s in history.shifts_s:
             if self._holds(at_s, at_s + 1e-9):
                 x = round(self.x(at_s))
@@ -165,15 +170,13 @@ def draw_timeline(
     path: Path, histories: list[History], truth: list[Annotation], stats: StreamStats
 ) -> None:
     """Writes the picture. Raises click.ClickException when the file cannot be written."""
-    end_s = (
-        max(stats.last_frame_ns / 1e9, *(a.end_s for a in truth), 1.0)
-        if truth
-        else max(stats.last_frame_ns / 1e9, 1.0)
-    )
-    begin_s = max(0.0, stats.first_frame_ns / 1e9) if not truth else 0.0
-    seconds = max(SECONDS_A_ROW, math.ceil((end_s - begin_s) / MAX_ROWS / 10) * 10)
-    seconds = min(seconds, max(5.0, math.ceil(end_s - begin_s)))
-    rows = max(1, math.ceil((end_s - begin_s) / seconds - 1e-6))
+    begin_s = 0.0 if truth else max(0.0, stats.first_frame_ns / 1e9)
+    end_s = max([stats.last_frame_ns / 1e9, begin_s + 1.0, *(a.end_s for a in truth)])
+    duration_s = end_s - begin_s
+    # Rows of 20 s, longer ones for a long stream and a shorter one for a short clip.
+    seconds = max(SECONDS_A_ROW, math.ceil(duration_s / MAX_ROWS / 10) * 10.0)
+    seconds = min(seconds, max(5.0, math.ceil(duration_s)))
+    rows = max(1, math.ceil(duration_s / seconds - 1e-6))
     lanes = len(histories) + bool(truth)
     lanes_top = GATE_HEIGHT + 8
     axis_top = lanes_top + lanes * (LANE_HEIGHT + LANE_GAP)

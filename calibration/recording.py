@@ -11,6 +11,7 @@ import numpy.typing as npt
 from ..runtime.events import EmbeddingEvent
 from ..runtime.frames import Pixels
 from ..runtime.model import Model
+from ..runtime.options import StreamOptions
 
 
 @dataclass(frozen=True)
@@ -37,13 +38,14 @@ def record(
     shifts_s: Iterable[float],
     query: str | None = None,
 ) -> Recording:
-    """Runs every window of (RGB frame uint8 [H,W,3], timestamp in ns) without decoding.
+    """Runs every window of (BGR frame uint8 [H,W,3], timestamp in ns) without decoding.
 
     Raises ValueError where the frames give no window.
     """
     rows, ends = [], []
     queries = None if query is None else [query]
-    stream = model.stream(frames, queries=queries, emit_embeddings=True, text="none")
+    options = StreamOptions(emit_embeddings=True, text="none")
+    stream = model.stream(frames, queries, options, realtime=False)
     for event in stream:
         if isinstance(event, EmbeddingEvent) and event.query_index == 0:
             assert event.embedding is not None

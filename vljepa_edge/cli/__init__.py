@@ -22,6 +22,8 @@ COMMANDS = {
     "query": "Compile queries into a bundle.",
     "export": "Turn a checkpoint into a bundle.",
     "train": "Train a model on sprite world.",
+    "eval": "Judge a checkpoint or bundle on sprite world.",
+    "calibrate": "Fit a bundle's gate to recorded streams.",
 }
 
 

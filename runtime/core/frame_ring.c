@@ -53,10 +53,6 @@ void vlj_frame_ring_commit(vlj_frame_ring *ring, int64_t timestamp_ns, int64_t a
     ring->count++;
 }
 
-void vlj_frame_ring_skip(vlj_frame_ring *ring) {
-    ring->count++;
-}
-
 void vlj_frame_ring_pad(vlj_frame_ring *ring, uint64_t count) {
     if (ring->count == 0) {
         return;

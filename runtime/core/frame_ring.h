@@ -32,8 +32,6 @@ uint8_t *vlj_frame_ring_reserve(vlj_frame_ring *ring);
 /* Copies the filled slot to its mirror where it has one; outside the lock, before commit. */
 void vlj_frame_ring_mirror(vlj_frame_ring *ring);
 void vlj_frame_ring_commit(vlj_frame_ring *ring, int64_t timestamp_ns, int64_t arrival_ns);
-/* Lets one index pass without a frame: strides beyond T leave frames that no window has. */
-void vlj_frame_ring_skip(vlj_frame_ring *ring);
 /* Repeats the last frame until there are `count` frames: the window of a clip shorter than T. */
 void vlj_frame_ring_pad(vlj_frame_ring *ring, uint64_t count);
 

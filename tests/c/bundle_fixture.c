@@ -1,5 +1,6 @@
 /* Writes the small bundle of bundle_fixture.h: its own writer of docs/format.md, so that the reader has an independent
  * peer. */
+#define _GNU_SOURCE 1 /* strict C11 hides POSIX */
 #include "bundle_fixture.h"
 
 #include <dirent.h>

@@ -1,4 +1,5 @@
 /* The deterministic "callback" engines of fixture_engines.h. */
+#define _GNU_SOURCE 1 /* strict C11 hides POSIX */
 #include "fixture_engines.h"
 
 #include <math.h>

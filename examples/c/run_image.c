@@ -1,6 +1,5 @@
 /* run_image.c: opens an image or a bundle, reads raw RGB24 frames, and prints each text when the meaning shifts.
- *     run_image MODEL.vlj WIDTH HEIGHT FPS [FRAMES.rgb|-] [LIBONNXRUNTIME.so]
- */
+ *     run_image MODEL.vlj WIDTH HEIGHT FPS [FRAMES.rgb|-] [LIBONNXRUNTIME.so] */
 #include <stdio.h>
 #include <stdlib.h>
 #include <vljepa.h>

@@ -329,12 +329,28 @@ static void test_external_weights(void) {
     bundle_fixture_remove(&bundle);
 }
 
+/* An image of the fixture with real engines, for check_install.sh. */
+static void write_image(const char *path) {
+    bundle_fixture bundle;
+    bundle_fixture_defaults(&bundle);
+    write_bundle(&bundle, NULL);
+    vlj_index *index = NULL;
+    CHECK_OK(vlj_index_open(bundle.path, 1, &index));
+    pack(index, path, NULL);
+    vlj_index_close(index);
+    bundle_fixture_remove(&bundle);
+}
+
 int main(int argc, char **argv) {
-    if (argc != 3) {
+    if (argc < 3) {
         return 77;
     }
     library = argv[1];
     models = argv[2];
+    if (argc > 3) {
+        write_image(argv[3]);
+        return 0;
+    }
     test_same_results();
     test_misfits();
     test_failing_run();

@@ -128,6 +128,8 @@ class FolderSource(Source):
                 for file in sorted(path.iterdir(), key=_natural_key)
                 if file.suffix.lower() in PICTURE_SUFFIXES
             ]
+        except SourceError:  # an OSError too
+            raise
         except OSError as error:
             raise SourceError(f"{path}: cannot be read ({error.strerror})") from error
         if not self._pictures:

@@ -54,8 +54,11 @@ def missing_module(error: ModuleNotFoundError) -> str:
 
 
 def _runtime_sentence(error: Exception) -> tuple[str, int]:
-    from vljepa_edge.runtime import errors
-    from vljepa_edge.runtime._core import lib
+    try:
+        from vljepa_edge.runtime import errors
+        from vljepa_edge.runtime._core import lib
+    except ImportError as missing:
+        return f"the C core cannot be loaded ({missing}); reinstall vljepa-edge", 1
 
     if isinstance(error, errors.BackendError):
         return str(error), 2 if error.status == lib.VLJ_E_BACKEND_MISSING else 1

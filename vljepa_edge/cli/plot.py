@@ -113,7 +113,7 @@ class Row:
             cv2.line(self._image, (x, round(level)), (x + 5, round(level)), THRESHOLD, 1)
         self._text.put(self._image, "gate", 14, y0 + 16, 15, INK)
         self._text.put(self._image, "threshold", 14, level + 4, 12, THRESHOLD)
-        # Drawn on a view of the panel, so that lines from the rows before and after are cut at its edge.
+        # On a view of the panel, which cuts lines from the rows before and after at its edge.
         panel = self._image[y0:y1, LEFT : WIDTH - RIGHT]
         points = [
             (

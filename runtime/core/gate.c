@@ -11,6 +11,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "abi.h"
 #include "dot.h"
 #include "error.h"
 #include "hooks.h"
@@ -21,14 +22,15 @@
 #define RATE_GAIN 0.2
 #define RATE_RANGE 16.0
 
-#define MAX_RING (VLJ_GATE_MAX_SMOOTHING + VLJ_GATE_MAX_CONFIRM - 1u)
+/* How far back a shift is cut at most, whatever m and confirm are. */
+#define MAX_RING 32u
 
 struct vlj_gate {
     vlj_gate_options options;
     const vlj_dot_kernels *kernels;
     size_t bytes; /* of this allocation */
     uint32_t width;
-    uint32_t reach;    /* how far back a shift may be cut: m + confirm - 1 predictions */
+    uint32_t reach;    /* how far back a shift may be cut: m + confirm - 1 predictions, at most MAX_RING */
     uint32_t capacity; /* of the ring: reach, and at least 2 for the local variance */
     uint32_t newest;   /* ring slot */
     uint32_t armed;
@@ -52,8 +54,13 @@ typedef struct layout {
     size_t sums, sum_bytes, ring, total;
 } layout;
 
+static uint32_t cut_reach(const vlj_gate_options *options) {
+    uint64_t reach = (uint64_t)options->smoothing + options->confirm - 1u;
+    return reach < MAX_RING ? (uint32_t)reach : MAX_RING;
+}
+
 static uint32_t ring_capacity(const vlj_gate_options *options) {
-    uint32_t reach = options->smoothing + options->confirm - 1u;
+    uint32_t reach = cut_reach(options);
     return reach < 2 ? 2 : reach;
 }
 
@@ -78,7 +85,7 @@ vlj_gate *vlj_gate_init(void *memory, const vlj_gate_options *resolved) {
     gate->kernels = vlj_dot_kernels_best();
     gate->bytes = at.total;
     gate->width = resolved->width;
-    gate->reach = resolved->smoothing + resolved->confirm - 1u;
+    gate->reach = cut_reach(resolved);
     gate->capacity = ring_capacity(resolved);
     gate->armed = 1;
     gate->ward_threshold = (double)resolved->ward_threshold;
@@ -94,13 +101,12 @@ vlj_status vlj_gate_open(const vlj_gate_options *options, vlj_gate **gate) {
         return vlj_fail(VLJ_E_ARGUMENT, "%s is NULL", options == NULL ? "options" : "gate");
     }
     *gate = NULL;
-    if (options->struct_size < offsetof(vlj_gate_options, smoothing)) {
-        return vlj_fail(VLJ_E_ARGUMENT, "gate.struct_size is %u, expected %zu: set it with VLJ_INIT",
-                        options->struct_size, sizeof *options);
-    }
-    vlj_gate_options resolved;
+    vlj_gate_options asked, resolved;
     vlj_host host;
-    vlj_status status = vlj_gate_resolve(options, NULL, options->width, &resolved);
+    vlj_status status = vlj_struct_read(&asked, sizeof asked, options, "gate");
+    if (status == VLJ_OK) {
+        status = vlj_gate_resolve(&asked, NULL, asked.width, &resolved);
+    }
     if (status == VLJ_OK) {
         status = vlj_host_init(&host, NULL);
     }
@@ -312,10 +318,6 @@ vlj_status vlj_gate_push(vlj_gate *gate, const float *embedding, int64_t timesta
                         : embedding == NULL ? "embedding"
                                             : "result");
     }
-    if (result->struct_size < sizeof *result) {
-        return vlj_fail(VLJ_E_ARGUMENT, "result.struct_size is %u, expected %zu: set it with VLJ_INIT",
-                        result->struct_size, sizeof *result);
-    }
     int first = gate->members == 0;
     if (!first && timestamp_ns <= gate->last_ns) {
         return vlj_fail(VLJ_E_TIMESTAMP, "prediction at %lld ns, expected later than the one before (%lld ns)",
@@ -327,25 +329,22 @@ vlj_status vlj_gate_push(vlj_gate *gate, const float *embedding, int64_t timesta
     }
     int64_t elapsed_ns = first ? 0 : elapsed(timestamp_ns, gate->last_ns);
     take(gate, embedding, square, timestamp_ns);
-    if (first) {
-        result->ward = result->variance = result->score = 0.0f;
-        result->threshold = (float)gate->ward_threshold;
-        result->reason = VLJ_REASON_FIRST;
-    } else {
-        result->reason = decide(gate, timestamp_ns, result);
+    vlj_gate_result found = {.threshold = (float)gate->ward_threshold, .reason = VLJ_REASON_FIRST};
+    if (!first) {
+        found.reason = decide(gate, timestamp_ns, &found);
     }
-    result->shift = result->reason != VLJ_REASON_NONE;
-    if (result->shift) {
+    found.shift = found.reason != VLJ_REASON_NONE;
+    if (found.shift) {
         gate->last_shift_ns = timestamp_ns;
         gate->above = 0;
         if (!first) {
-            start_segment(gate, result->reason);
+            start_segment(gate, found.reason);
         }
     }
     if (!first) {
-        steer_threshold(gate, result->shift, elapsed_ns);
+        steer_threshold(gate, found.shift, elapsed_ns);
     }
-    return VLJ_OK;
+    return vlj_struct_write(result, &found, sizeof found, "result");
 }
 
 /* (a + b) at unit length; b may be NULL. Where the sum vanishes (opposite predictions) the newest prediction stands in.

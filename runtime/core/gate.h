@@ -9,7 +9,6 @@
 #include "vljepa.h"
 
 #define VLJ_GATE_MAX_SMOOTHING 16u
-#define VLJ_GATE_MAX_CONFIRM 16u
 
 /* What a field that is 0 means where there is no bundle (vlj_gate_open). */
 void vlj_gate_defaults(vlj_gate_options *options);

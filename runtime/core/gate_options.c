@@ -2,6 +2,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "abi.h"
 #include "error.h"
 #include "gate.h"
 
@@ -39,9 +40,6 @@ static vlj_status check(const vlj_gate_options *o) {
     if (o->smoothing > VLJ_GATE_MAX_SMOOTHING) {
         return vlj_fail(VLJ_E_ARGUMENT, "gate.smoothing is %u, expected 1 to %u", o->smoothing, VLJ_GATE_MAX_SMOOTHING);
     }
-    if (o->confirm > VLJ_GATE_MAX_CONFIRM) {
-        return vlj_fail(VLJ_E_ARGUMENT, "gate.confirm is %u, expected 1 to %u", o->confirm, VLJ_GATE_MAX_CONFIRM);
-    }
     if (!isfinite(o->ward_threshold) || !isfinite(o->variance_threshold)) {
         return vlj_fail(VLJ_E_ARGUMENT, "gate.%s is not a finite number",
                         isfinite(o->ward_threshold) ? "variance_threshold" : "ward_threshold");
@@ -67,10 +65,9 @@ static vlj_status check(const vlj_gate_options *o) {
 vlj_status vlj_gate_resolve(const vlj_gate_options *asked, const vlj_gate_options *base, uint32_t width,
                             vlj_gate_options *resolved) {
     vlj_gate_options options, defaults;
-    memset(&options, 0, sizeof options);
-    if (asked != NULL && asked->struct_size != 0) {
-        /* A caller of an older header gives a shorter struct: what it lacks stays 0. */
-        memcpy(&options, asked, asked->struct_size < sizeof options ? asked->struct_size : sizeof options);
+    vlj_status status = vlj_struct_read(&options, sizeof options, asked, "gate");
+    if (status != VLJ_OK) {
+        return status;
     }
     if (base != NULL) {
         fill(&options, base);
@@ -79,7 +76,7 @@ vlj_status vlj_gate_resolve(const vlj_gate_options *asked, const vlj_gate_option
     fill(&options, &defaults);
     options.struct_size = sizeof options;
     options.width = width;
-    vlj_status status = check(&options);
+    status = check(&options);
     if (status == VLJ_OK) {
         *resolved = options;
     }

@@ -3,6 +3,7 @@
 
 #include <string.h>
 
+#include "abi.h"
 #include "error.h"
 #include "resize.h"
 
@@ -103,10 +104,6 @@ static uint32_t crop_offset(uint32_t resized, uint32_t crop) {
 }
 
 static vlj_status check_frame(const vlj_preprocessor *p, const vlj_frame *frame) {
-    if (frame->struct_size < sizeof *frame) {
-        return vlj_fail(VLJ_E_ARGUMENT, "frame.struct_size is %u, expected %zu: set it with VLJ_INIT",
-                        frame->struct_size, sizeof *frame);
-    }
     uint32_t format = (uint32_t)frame->format;
     if (format != VLJ_RGB24 && format != VLJ_BGR24 && format != VLJ_GRAY8) {
         return vlj_fail(VLJ_E_FRAME_FORMAT,
@@ -156,8 +153,13 @@ static vlj_status plan_for(vlj_preprocessor *p, const vlj_frame *frame) {
     return VLJ_OK;
 }
 
-vlj_status vlj_preprocessor_run(vlj_preprocessor *p, const vlj_frame *frame, uint8_t *planar) {
-    vlj_status status = check_frame(p, frame);
+vlj_status vlj_preprocessor_run(vlj_preprocessor *p, const vlj_frame *given, uint8_t *planar) {
+    vlj_frame ours;
+    const vlj_frame *frame = &ours;
+    vlj_status status = vlj_struct_read(&ours, sizeof ours, given, "frame");
+    if (status == VLJ_OK) {
+        status = check_frame(p, frame);
+    }
     if (status == VLJ_OK && (frame->width != p->frame_width || frame->height != p->frame_height)) {
         status = plan_for(p, frame);
     }
@@ -196,8 +198,8 @@ vlj_status vlj_prepare_frame(const vlj_frame *frame, uint32_t resize_short_side,
                         frame->height, VLJ_MAX_FRAME_SIDE);
     }
     vlj_host host;
-    vlj_status status = vlj_host_init(&host, NULL);
     vlj_preprocessor *preprocessor = NULL;
+    vlj_status status = vlj_host_init(&host, NULL);
     if (status == VLJ_OK) {
         status =
             vlj_preprocessor_open(&host, frame->width != 0 ? frame->width : 1, frame->height != 0 ? frame->height : 1,

@@ -228,7 +228,9 @@ class Manifest:
 
 def check(manifest: Manifest) -> list[str]:
     """What in the manifest contradicts itself, one sentence each."""
-    problems = []
+    problems = _too_small(manifest)
+    if problems:
+        return problems
     w, m, d = manifest.window, manifest.model, manifest.decoder
     if w.frames % w.tubelet_frames or w.height % w.patch_pixels or w.width % w.patch_pixels:
         problems.append(
@@ -265,6 +267,25 @@ def check(manifest: Manifest) -> list[str]:
     for name in manifest.files():
         if "/" in name or ".." in name or not name:
             problems.append(f"file {name!r} is not a plain name")
+    return problems
+
+
+def _too_small(manifest: Manifest) -> list[str]:
+    """Sizes that must be positive and are not; `text_max_tokens` and token ids may be 0."""
+    problems = []
+    for part in ("window", "preprocessing", "model", "decoder"):
+        sizes = vars(getattr(manifest, part)) if getattr(manifest, part) is not None else {}
+        for name, size in sizes.items():
+            least = 0 if name in ("text_max_tokens", "begin_token", "end_token") else 1
+            if isinstance(size, int) and size < least:
+                problems.append(f"{part}.{name} is {size}, expected {least} or more")
+    if not manifest.window.fps > 0:
+        problems.append(f"window.fps is {manifest.window.fps}, expected more than 0")
+    g = manifest.gate
+    if not 1 <= g.smoothing <= 16 or g.confirm < 1 or g.hysteresis > 1 or g.target_rate_hz < 0:
+        problems.append(f"gate: a value is out of range in {g}")
+    if g.min_interval_ns < 0:
+        problems.append(f"gate.min_interval_ns is {g.min_interval_ns}, expected 0 or more")
     return problems
 
 

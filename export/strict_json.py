@@ -21,9 +21,13 @@ def dump(record: Any) -> str:
 def parse(text: str, what: str) -> Any:
     """Plain JSON; ExportError where it is none."""
     try:
-        return json.loads(text)
+        return json.loads(text, parse_constant=_refuse_constant)
     except ValueError as error:
         raise ExportError(f"{what}: not JSON: {error}", "export the bundle again") from error
+
+
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON number")
 
 
 def load(kind: type[Record], value: Any, what: str) -> Record:

@@ -13,7 +13,12 @@ Pooling = Literal["visual+query", "query", "visual"]
 
 @dataclass(frozen=True)
 class XEncoderConfig:
-    """V-JEPA 2 vision transformer (upstream: `VJEPA2Config` in transformers)."""
+    """V-JEPA 2 vision transformer (upstream: `VJEPA2Config` in transformers).
+
+    V-JEPA 2.1 turns on the last three: its own rotation, spatial positions stretched to the grid it
+    was trained on (16 of 256 pixels) whatever the real one, and a patch embedding of its own for
+    single images.
+    """
 
     width: int = 1024
     layers: int = 24
@@ -24,6 +29,8 @@ class XEncoderConfig:
     layer_norm_eps: float = 1e-6
     rope_theta: float = 10_000.0
     rope_variant: Literal["v2", "v2.1"] = "v2"
+    rope_trained_grid: int | None = None
+    image_path: bool = False
 
     @property
     def head_dim(self) -> int:
@@ -69,11 +76,36 @@ class PredictorConfig:
 
 
 @dataclass(frozen=True)
+class GemmaConfig:
+    """What Gemma 3 text layers have beyond a `TransformerConfig` (upstream: `Gemma3TextConfig`).
+
+    `full_layers` see the whole text; the others see `reach` tokens to either side and rotate with
+    `local_rope_theta`. `query_scale` is upstream's query_pre_attn_scalar.
+    """
+
+    full_layers: tuple[int, ...]
+    sliding_window: int = 512
+    local_rope_theta: float = 10_000.0
+    query_scale: float = 256.0
+
+    @property
+    def reach(self) -> int:
+        """Tokens seen to either side: transformers turns n into |i - j| < n // 2 + 1."""
+        return self.sliding_window // 2
+
+
+@dataclass(frozen=True)
 class YEncoderConfig:
-    """Bidirectional text encoder, mean pool, linear head."""
+    """Bidirectional text encoder, mean pool, linear head.
+
+    Llama-shaped layers, or Gemma 3's where `gemma` is given. `dense_widths` are the outputs of
+    EmbeddingGemma's own bias-free linear layers between pool and head, where those are kept.
+    """
 
     transformer: TransformerConfig
     max_tokens: int = 512
+    gemma: GemmaConfig | None = None
+    dense_widths: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -152,6 +184,13 @@ def _transformer(values: dict[str, Any]) -> TransformerConfig:
     )
 
 
+def _y_encoder(values: dict[str, Any]) -> dict[str, Any]:
+    gemma = values.get("gemma")
+    if gemma:
+        gemma = GemmaConfig(**{**gemma, "full_layers": tuple(gemma["full_layers"])})
+    return {**values, "gemma": gemma, "dense_widths": tuple(values.get("dense_widths", ()))}
+
+
 def _build(cls: type[VLJEPAConfig], values: dict[str, Any]) -> VLJEPAConfig:
     nested = dict(values)
     nested["x_encoder"] = XEncoderConfig(**values["x_encoder"])
@@ -163,6 +202,8 @@ def _build(cls: type[VLJEPAConfig], values: dict[str, Any]) -> VLJEPAConfig:
         if values.get(name) is not None:
             inner = dict(values[name])
             inner["transformer"] = _transformer(inner["transformer"])
+            if name == "y_encoder":
+                inner = _y_encoder(inner)
             nested[name] = part(**inner)
     nested["special_tokens"] = SpecialTokens(**values["special_tokens"])
     nested["mean"] = tuple(values["mean"])
@@ -222,8 +263,7 @@ def paper(frames: int = 16) -> VLJEPAConfig:
         vocabulary=49_152,
         rope_theta=100_000.0,
     )
-    # EmbeddingGemma's width, depth and vocabulary; its own layer form comes with its loader.
-    text = TransformerConfig(
+    embedding_gemma = TransformerConfig(
         width=768,
         layers=24,
         heads=3,
@@ -244,7 +284,9 @@ def paper(frames: int = 16) -> VLJEPAConfig:
         embedding_width=1536,
         x_encoder=XEncoderConfig(),
         predictor=PredictorConfig(transformer=llama, visual_width=1024),
-        y_encoder=YEncoderConfig(transformer=text, max_tokens=512),
+        y_encoder=YEncoderConfig(
+            transformer=embedding_gemma, gemma=GemmaConfig(full_layers=(5, 11, 17, 23))
+        ),
         y_decoder=YDecoderConfig(transformer=smollm2, prefix_tokens=8, max_new_tokens=64),
     )
 

@@ -1,4 +1,7 @@
-"""Rotary position tables, computed once in float64: V-JEPA 2's 3-D form and Llama's."""
+"""Rotary position tables, computed once in float64: V-JEPA 2's 3-D form and Llama's.
+
+They are real also where a module is built on the meta device, as the checkpoint loaders do.
+"""
 
 from __future__ import annotations
 
@@ -15,16 +18,19 @@ def video_tables(config: XEncoderConfig, grid: tuple[int, int, int]) -> tuple[Te
 
     The head is cut in three equal axes (time, height, width); what is left over stays unrotated.
     V-JEPA 2 tiles its 10 frequencies over interleaved pairs; 2.1 repeats each of them
-    (`rotate_queries_or_keys` in transformers' modeling_vjepa2.py and in facebookresearch/vjepa2).
+    (`rotate_queries_or_keys` in transformers' modeling_vjepa2.py and in facebookresearch/vjepa2),
+    and stretches height and width over the grid it was trained on.
     """
     axis = 2 * ((config.head_dim // 3) // 2)
     time, height, width = grid
-    index = torch.arange(time * height * width)
+    index = torch.arange(time * height * width, device="cpu")
     positions = (index // (height * width), (index // width) % height, index % width)
-    omega = config.rope_theta ** -(torch.arange(axis // 2, dtype=torch.float64) / (axis / 2))
+    steps = (1.0, _spatial_step(config, height), _spatial_step(config, width))
+    frequencies = torch.arange(axis // 2, dtype=torch.float64, device="cpu")
+    omega = config.rope_theta ** -(frequencies / (axis / 2))
     cosines, sines = [], []
-    for position in positions:
-        angle = position.double()[:, None] * omega  # [N, axis/2]
+    for position, step in zip(positions, steps, strict=True):
+        angle = step * position.double()[:, None] * omega  # [N, axis/2]
         if config.rope_variant == "v2":
             angle = angle.repeat(1, 2)
         else:
@@ -32,9 +38,15 @@ def video_tables(config: XEncoderConfig, grid: tuple[int, int, int]) -> tuple[Te
         cosines.append(angle.cos())
         sines.append(angle.sin())
     rest = config.head_dim - 3 * axis
-    cosines.append(torch.ones(len(index), rest, dtype=torch.float64))
-    sines.append(torch.zeros(len(index), rest, dtype=torch.float64))
+    cosines.append(torch.ones(len(index), rest, dtype=torch.float64, device="cpu"))
+    sines.append(torch.zeros(len(index), rest, dtype=torch.float64, device="cpu"))
     return torch.cat(cosines, 1).float(), torch.cat(sines, 1).float()
+
+
+def _spatial_step(config: XEncoderConfig, patches: int) -> float:
+    if config.rope_trained_grid is None or patches == 1:
+        return 1.0
+    return (config.rope_trained_grid - 1) / (patches - 1)
 
 
 def swap_pairs(x: Tensor) -> Tensor:
@@ -46,10 +58,10 @@ def swap_pairs(x: Tensor) -> Tensor:
 def text_tables(config: TransformerConfig, length: int) -> tuple[Tensor, Tensor]:
     """Llama's cos and sin, float32 [length, head_dim]; rotate(x) = x*cos + rotate_half(x)*sin."""
     half = config.head_dim // 2
-    omega = config.rope_theta ** -(torch.arange(half, dtype=torch.float64) / half)
+    omega = config.rope_theta ** -(torch.arange(half, dtype=torch.float64, device="cpu") / half)
     if config.rope_scaling is not None:
         omega = _scale_llama3(omega, config.rope_scaling)
-    angle = torch.arange(length, dtype=torch.float64)[:, None] * omega
+    angle = torch.arange(length, dtype=torch.float64, device="cpu")[:, None] * omega
     angle = torch.cat((angle, angle), 1)
     return angle.cos().float(), angle.sin().float()
 

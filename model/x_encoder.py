@@ -54,7 +54,9 @@ class XEncoder(nn.Module):
     """uint8 frames [B,T,3,H,W] (RGB) -> visual tokens float [B,N,D], N = T/2 * H/16 * W/16.
 
     T may be any multiple of the tubelet (an image is one frame repeated); H and W any multiple of
-    the patch: positions follow the real grid, never the configured one.
+    the patch: positions follow the real grid, never the configured one. With an image path (V-JEPA
+    2.1) T may also be 1. Its embeddings of the two modalities are constants added to every patch,
+    so they live in the biases of the two patch embeddings.
     """
 
     mean: Tensor
@@ -66,11 +68,14 @@ class XEncoder(nn.Module):
         c = self.config
         kernel = (c.tubelet, c.patch, c.patch)
         self.patch_embed = nn.Conv3d(3, c.width, kernel_size=kernel, stride=kernel)
+        if c.image_path:
+            kernel = (1, c.patch, c.patch)
+            self.image_patch_embed = nn.Conv3d(3, c.width, kernel_size=kernel, stride=kernel)
         self.blocks = nn.ModuleList(Block(c) for _ in range(c.layers))
         self.norm = nn.LayerNorm(c.width, eps=c.layer_norm_eps)
-        shape = (1, 3, 1, 1, 1)  # pixels are 0..255
-        self.register_buffer("mean", 255 * torch.tensor(config.mean).view(shape), persistent=False)
-        self.register_buffer("std", 255 * torch.tensor(config.std).view(shape), persistent=False)
+        for name, values in (("mean", config.mean), ("std", config.std)):
+            pixels = 255 * torch.tensor(values, device="cpu").view(1, 3, 1, 1, 1)
+            self.register_buffer(name, pixels, persistent=False)
         self._tables: dict[tuple[int, int, int], tuple[Tensor, Tensor]] = {}
         self.apply(_initialise)
 
@@ -80,34 +85,41 @@ class XEncoder(nn.Module):
             self._tables[grid] = video_tables(self.config, grid)
         return self._tables[grid]
 
-    def folded_patch_embed(self) -> tuple[Tensor, Tensor]:
+    def folded_patch_embed(self, image: bool = False) -> tuple[Tensor, Tensor]:
         """Weight [D, 3*tubelet*patch*patch] and bias [D] that take raw 0..255 pixels."""
-        weight = self.patch_embed.weight / self.std
-        assert self.patch_embed.bias is not None
-        bias = self.patch_embed.bias - (weight * self.mean).sum((1, 2, 3, 4))
+        convolution = self.image_patch_embed if image else self.patch_embed
+        weight = convolution.weight / self.std
+        assert convolution.bias is not None
+        bias = convolution.bias - (weight * self.mean).sum((1, 2, 3, 4))
         return weight.flatten(1), bias
+
+    def is_image(self, frames: int) -> bool:
+        """Whether so many frames take the image path."""
+        return frames == 1 and self.config.image_path
 
     def embed(self, frames: Tensor) -> Tensor:
         """uint8 [B,T,3,H,W] -> patch embeddings [B,N,D], normalisation folded into the weights."""
         c = self.config
         batch, time, _, height, width = frames.shape
-        p, t = c.patch, c.tubelet
+        image = self.is_image(time)
+        p, t = c.patch, 1 if image else c.tubelet
         patches = frames.view(batch, time // t, t, 3, height // p, p, width // p, p)
         # [B, t, 2, 3, h, p, w, p] -> [B, t, h, w, 3, 2, p, p] -> [B, N, 3*2*p*p]
         patches = patches.permute(0, 1, 4, 6, 3, 2, 5, 7).flatten(4).flatten(1, 3)
-        weight, bias = self.folded_patch_embed()
+        weight, bias = self.folded_patch_embed(image)
         return F.linear(patches.to(weight.dtype), weight, bias)
 
     def forward(self, frames: Tensor) -> Tensor:
         """uint8 [B,T,3,H,W] -> [B,N,D]. Raises ValueError where T, H or W don't fit the tubelet."""
         _, time, _, height, width = frames.shape
         c = self.config
-        if time % c.tubelet or height % c.patch or width % c.patch:
+        tubelet = 1 if self.is_image(time) else c.tubelet
+        if time % tubelet or height % c.patch or width % c.patch:
             raise ValueError(
                 f"X-Encoder: frames of {time}x{height}x{width} are no multiple of the tubelet "
                 f"{c.tubelet}x{c.patch}x{c.patch}"
             )
-        cos, sin = self.tables((time // c.tubelet, height // c.patch, width // c.patch))
+        cos, sin = self.tables((time // tubelet, height // c.patch, width // c.patch))
         x = self.embed(frames)
         for block in self.blocks:
             x = block(x, cos, sin)

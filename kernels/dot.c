@@ -7,7 +7,6 @@
 
 static const vlj_dot_kernels *const all_kernels[] = {
 #if VLJ_KERNELS_X86
-    &vlj_dot_avx512,
     &vlj_dot_avx2,
 #endif
     &vlj_dot_generic,

@@ -4,74 +4,80 @@
 
 #include "dot_kernels.h"
 
-static float half_to_float(uint16_t half) {
-    uint32_t magnitude = half & 0x7FFFu, bits;
+/* Exact, without branches: the bits of a half, moved to a float's place, are 2^-112 times its value. */
+static inline float half_to_float(uint16_t half) {
+    uint32_t magnitude = half & 0x7FFFu, bits = magnitude << 13;
     float value;
-    if (magnitude < 0x0400u) { /* zero and subnormals: multiples of 2^-24 */
-        value = (float)magnitude * 0x1p-24f;
-    } else {
-        bits = magnitude >= 0x7C00u ? 0x7F800000u | (magnitude & 0x3FFu) << 13 : (magnitude + 0x1C000u) << 13;
-        memcpy(&value, &bits, sizeof value);
-    }
-    return (half & 0x8000u) != 0 ? -value : value;
+    memcpy(&value, &bits, sizeof value);
+    value *= 0x1p112f;
+    memcpy(&bits, &value, sizeof bits);
+    bits |= (magnitude >= 0x7C00u ? 0x7F800000u : 0u) | (uint32_t)(half & 0x8000u) << 16; /* infinity, NaN; sign */
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static inline double square_of(double x) {
+    return x * x;
 }
 
 static float dot_generic(const float *x, const float *y, size_t n) {
-    float parts[4] = {0, 0, 0, 0};
+    float part0 = 0, part1 = 0, part2 = 0, part3 = 0;
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        for (size_t j = 0; j < 4; j++) {
-            parts[j] += x[i + j] * y[i + j];
-        }
+        part0 += x[i] * y[i];
+        part1 += x[i + 1] * y[i + 1];
+        part2 += x[i + 2] * y[i + 2];
+        part3 += x[i + 3] * y[i + 3];
     }
     for (; i < n; i++) {
-        parts[0] += x[i] * y[i];
+        part0 += x[i] * y[i];
     }
-    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    return (part0 + part1) + (part2 + part3);
 }
 
 static float dot_half_generic(const uint16_t *x, const float *y, size_t n) {
-    float parts[4] = {0, 0, 0, 0};
+    float part0 = 0, part1 = 0, part2 = 0, part3 = 0;
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        for (size_t j = 0; j < 4; j++) {
-            parts[j] += half_to_float(x[i + j]) * y[i + j];
-        }
+        part0 += half_to_float(x[i]) * y[i];
+        part1 += half_to_float(x[i + 1]) * y[i + 1];
+        part2 += half_to_float(x[i + 2]) * y[i + 2];
+        part3 += half_to_float(x[i + 3]) * y[i + 3];
     }
     for (; i < n; i++) {
-        parts[0] += half_to_float(x[i]) * y[i];
+        part0 += half_to_float(x[i]) * y[i];
     }
-    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    return (part0 + part1) + (part2 + part3);
 }
 
 static double square_generic(const float *x, size_t n) {
-    double parts[4] = {0, 0, 0, 0};
+    double part0 = 0, part1 = 0, part2 = 0, part3 = 0;
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        for (size_t j = 0; j < 4; j++) {
-            parts[j] += (double)x[i + j] * (double)x[i + j];
-        }
+        part0 += square_of((double)x[i]);
+        part1 += square_of((double)x[i + 1]);
+        part2 += square_of((double)x[i + 2]);
+        part3 += square_of((double)x[i + 3]);
     }
     for (; i < n; i++) {
-        parts[0] += (double)x[i] * (double)x[i];
+        part0 += square_of((double)x[i]);
     }
-    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    return (part0 + part1) + (part2 + part3);
 }
 
 static double distance_generic(const float *x, const float *y, size_t n) {
-    double parts[4] = {0, 0, 0, 0};
+    double part0 = 0, part1 = 0, part2 = 0, part3 = 0;
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        for (size_t j = 0; j < 4; j++) {
-            double difference = (double)x[i + j] - (double)y[i + j];
-            parts[j] += difference * difference;
-        }
+        part0 += square_of((double)x[i] - (double)y[i]);
+        part1 += square_of((double)x[i + 1] - (double)y[i + 1]);
+        part2 += square_of((double)x[i + 2] - (double)y[i + 2]);
+        part3 += square_of((double)x[i + 3] - (double)y[i + 3]);
     }
     for (; i < n; i++) {
-        double difference = (double)x[i] - (double)y[i];
-        parts[0] += difference * difference;
+        part0 += square_of((double)x[i] - (double)y[i]);
     }
-    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    return (part0 + part1) + (part2 + part3);
 }
 
 static void add_generic(double *sum, const float *x, double sign, size_t n) {
@@ -81,33 +87,33 @@ static void add_generic(double *sum, const float *x, double sign, size_t n) {
 }
 
 static double sum_square_generic(const double *sum, double scale, size_t n) {
-    double parts[4] = {0, 0, 0, 0};
+    double part0 = 0, part1 = 0, part2 = 0, part3 = 0;
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        for (size_t j = 0; j < 4; j++) {
-            parts[j] += sum[i + j] * sum[i + j];
-        }
+        part0 += square_of(sum[i]);
+        part1 += square_of(sum[i + 1]);
+        part2 += square_of(sum[i + 2]);
+        part3 += square_of(sum[i + 3]);
     }
     for (; i < n; i++) {
-        parts[0] += sum[i] * sum[i];
+        part0 += square_of(sum[i]);
     }
-    return ((parts[0] + parts[1]) + (parts[2] + parts[3])) * scale * scale;
+    return ((part0 + part1) + (part2 + part3)) * scale * scale;
 }
 
 static double sum_distance_generic(const double *a, double scale_a, const double *b, double scale_b, size_t n) {
-    double parts[4] = {0, 0, 0, 0};
+    double part0 = 0, part1 = 0, part2 = 0, part3 = 0;
     size_t i = 0;
     for (; i + 4 <= n; i += 4) {
-        for (size_t j = 0; j < 4; j++) {
-            double difference = a[i + j] * scale_a - b[i + j] * scale_b;
-            parts[j] += difference * difference;
-        }
+        part0 += square_of(a[i] * scale_a - b[i] * scale_b);
+        part1 += square_of(a[i + 1] * scale_a - b[i + 1] * scale_b);
+        part2 += square_of(a[i + 2] * scale_a - b[i + 2] * scale_b);
+        part3 += square_of(a[i + 3] * scale_a - b[i + 3] * scale_b);
     }
     for (; i < n; i++) {
-        double difference = a[i] * scale_a - b[i] * scale_b;
-        parts[0] += difference * difference;
+        part0 += square_of(a[i] * scale_a - b[i] * scale_b);
     }
-    return (parts[0] + parts[1]) + (parts[2] + parts[3]);
+    return (part0 + part1) + (part2 + part3);
 }
 
 const vlj_dot_kernels vlj_dot_generic = {

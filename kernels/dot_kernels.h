@@ -7,7 +7,6 @@
 extern const vlj_dot_kernels vlj_dot_generic;
 #if VLJ_KERNELS_X86
 extern const vlj_dot_kernels vlj_dot_avx2;
-extern const vlj_dot_kernels vlj_dot_avx512;
 #endif
 
 #endif

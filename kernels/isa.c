@@ -6,7 +6,7 @@
 #include <string.h>
 
 int vlj_isa_named(const char *name, vlj_isa *isa) {
-    static const char *const names[] = {"generic", "avx2", "avx512"};
+    static const char *const names[] = {"generic", "avx2"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i], name) == 0) {
             *isa = (vlj_isa)i;
@@ -23,10 +23,6 @@ int vlj_isa_supported(vlj_isa isa) {
         !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))) {
         return 0;
     }
-    if (isa >= VLJ_ISA_AVX512 && !(__builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-                                   __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl"))) {
-        return 0;
-    }
     return 1;
 #else
     return isa == VLJ_ISA_GENERIC;
@@ -34,7 +30,7 @@ int vlj_isa_supported(vlj_isa isa) {
 }
 
 vlj_isa vlj_isa_limit(void) {
-    vlj_isa limit = VLJ_ISA_AVX512, asked;
+    vlj_isa limit = VLJ_ISA_AVX2, asked;
     const char *name = getenv("VLJ_ISA");
     if (name != NULL && vlj_isa_named(name, &asked)) {
         limit = asked;

@@ -6,8 +6,6 @@
 
 #include "resize_kernels.h"
 
-/* There is no AVX-512 entry: with AVX2 the time goes to reading the picture, so wider sums gain nothing (640 x 480 to
- * 4K, tried with strips of twice the width). CPUs with AVX-512 take "avx2". */
 static const vlj_resize_kernels *const all_kernels[] = {
 #if VLJ_KERNELS_X86
     &vlj_resize_avx2,

@@ -2,6 +2,7 @@
 #include "inference.h"
 
 #include <math.h>
+#include <pthread.h>
 
 #include "bundle_fixture.h"
 #include "check.h"
@@ -140,6 +141,30 @@ static void test_direct(setup *s) {
     CHECK_NEAR(embeddings[0], cos(0.3), 1e-6);
 }
 
+static void *predict_many(void *setup_) {
+    const setup *s = setup_;
+    float visual[VISUAL_FLOATS], embeddings[3 * WIDTH];
+    for (uint32_t i = 0; i < 50; i++) {
+        uint32_t count = 1 + i % 3;
+        CHECK_OK(vlj_encode_window(s->model, s->frames, WINDOW_BYTES, visual, VISUAL_FLOATS));
+        CHECK_OK(vlj_predict(s->model, visual, VISUAL_FLOATS, s->queries, count, embeddings,
+                             sizeof embeddings / sizeof(float)));
+        check_embeddings(s, embeddings, count);
+    }
+    return NULL;
+}
+
+/* Direct calls from several threads share the model's one buffer of padded queries. */
+static void test_threads(setup *s) {
+    pthread_t threads[4];
+    for (int i = 0; i < 4; i++) {
+        CHECK(pthread_create(&threads[i], NULL, predict_many, s) == 0);
+    }
+    for (int i = 0; i < 4; i++) {
+        pthread_join(threads[i], NULL);
+    }
+}
+
 static float poison;
 
 static vlj_status run_poisoned(void *user_data, vlj_component component, const vlj_tensor *inputs, uint32_t input_count,
@@ -183,6 +208,7 @@ int main(void) {
     begin(s);
     test_workspace(s);
     test_direct(s);
+    test_threads(s);
     end(s);
     free(s);
     test_not_finite();

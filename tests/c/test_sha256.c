@@ -6,7 +6,7 @@
 static void check_digest(const char *message, size_t size, const char *expected) {
     uint8_t digest[32];
     char text[65];
-    for (size_t piece = 1; piece <= size || piece == 1; piece = piece < 70 ? piece + 1 : piece * 2) {
+    for (size_t piece = 1; piece <= size || piece == 1; piece = piece < 70 && size < 1000 ? piece + 1 : piece * 3) {
         vlj_sha256 hash;
         vlj_sha256_init(&hash);
         for (size_t at = 0; at < size; at += piece) {

@@ -30,6 +30,9 @@ vlj_status vlj_fail_v(vlj_status status, const char *format, va_list arguments) 
     } else if (length >= SENTENCE_BYTES) {
         cut_at_character(sentence, SENTENCE_BYTES - 1);
     }
+    for (char *at = sentence; *at != '\0'; at++) { /* one line, whatever a quoted query or file name holds */
+        *at = (unsigned char)*at < 0x20 || *at == 0x7F ? ' ' : *at;
+    }
     memcpy(last_sentence, sentence, strlen(sentence) + 1);
     return status;
 }

@@ -88,7 +88,9 @@ int64_t vlj_now(const vlj_host *host) {
     return host->hooks.clock_ns(host->hooks.user_data);
 }
 
-int vlj_host_has_clock(const vlj_host *host) { return host->hooks.clock_ns != default_clock_ns; }
+int vlj_host_has_clock(const vlj_host *host) {
+    return host->hooks.clock_ns != default_clock_ns;
+}
 
 void vlj_logf(const vlj_host *host, vlj_log_level level, const char *format, ...) {
     if (host->hooks.log == NULL) {

@@ -80,13 +80,10 @@ vlj_status vlj_index_read_header(vlj_index *index, int exact_size) {
 
 /* ---- section table ---- */
 
-/* A field of 64 bytes: printable UTF-8, NUL-padded, at least one NUL. */
+/* A field of 64 bytes: UTF-8, NUL-padded, at least one NUL. */
 static int read_name(char to[NAME_BYTES], const uint8_t *from) {
     size_t length = 0;
     while (length < NAME_BYTES && from[length] != 0) {
-        if (from[length] < 0x20 || from[length] == 0x7F) {
-            return 0;
-        }
         length++;
     }
     if (length == NAME_BYTES || !vlj_all_zero(from + length, NAME_BYTES - length)) {

@@ -21,6 +21,7 @@ static void test_last_error(void) {
     pthread_join(thread, NULL);
     CHECK(strcmp(vlj_last_error(), "query 3 of it") == 0);
     CHECK_FAILS(vlj_fail(VLJ_E_STATE, "after: %s", vlj_last_error()), VLJ_E_STATE, "after: query 3 of it");
+    CHECK_FAILS(vlj_fail(VLJ_E_STATE, "query \"%s\"", "two\nlines\x7F"), VLJ_E_STATE, "query \"two lines \"");
     for (int pad = 500; pad < 520; pad++) { /* a two-byte letter across the cut is left out as a whole */
         char text[600];
         memset(text, 'x', sizeof text);

@@ -163,7 +163,6 @@ static void test_forgeries(void) {
         {1, 8, 8, 4096 + 64, VLJ_E_BUNDLE, "multiple of 4096"},
         {0, 56, 8, 0, VLJ_E_BUNDLE, "section 0: name is empty"},
         {0, 119, 1, 'x', VLJ_E_BUNDLE, "section 0: name"},
-        {0, 57, 1, '\n', VLJ_E_BUNDLE, "section 0: name"},
         {0, 57, 1, 0xFF, VLJ_E_BUNDLE, "section 0: name"},
         {0, 120, 1, 'f', VLJ_E_BUNDLE, "an image has all inside"},
         {0, 183, 1, 'f', VLJ_E_BUNDLE, "section 0 (config \"config\"): file"},

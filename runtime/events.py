@@ -85,7 +85,7 @@ class TextEvent(CoreEvent):
     type: ClassVar[str] = "text"
     query_index: int
     query: str
-    reason: str  # onset or close
+    reason: str  # onset; close, or end where the stream's end closed the segment
     text: str
     confidence: float  # exp(mean log-probability), or the cosine of the nearest phrase
     score: float

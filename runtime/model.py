@@ -19,6 +19,7 @@ from vljepa_edge.runtime.description import ModelDescription
 from vljepa_edge.runtime.engines import Array, Hooks, PythonEngine, core_tensors
 from vljepa_edge.runtime.errors import ArgumentError, check
 from vljepa_edge.runtime.frames import PixelFormat, Pixels, make_window
+from vljepa_edge.runtime.handles import ModelHandle
 from vljepa_edge.runtime.library import find_onnxruntime
 from vljepa_edge.runtime.options import StreamOptions, TextSource
 from vljepa_edge.runtime.queries import Query
@@ -51,7 +52,7 @@ class Decoded:
 
 
 class Model:
-    """An open bundle. Safe to use from several threads; close it after its streams."""
+    """An open bundle. Safe to use from several threads; close it when it is done."""
 
     def __init__(
         self,
@@ -85,7 +86,7 @@ class Model:
         options.callbacks = self._hooks.callbacks
         out = ffi.new("vlj_model **")
         check(lib.vlj_model_open(os.fsencode(self.path), options, out))
-        self.handle: Any = ffi.gc(out[0], lib.vlj_model_close)
+        self._handle: ModelHandle | None = ModelHandle(out[0], self._hooks)
         self._tokenizers: dict[str, BundleTokenizer] = {}
 
     def __enter__(self) -> Model:
@@ -104,10 +105,20 @@ class Model:
         return f"<Model {about.name} {about.precision} from {self.path}>"
 
     def close(self) -> None:
-        """Frees the engines. Close the model's sessions and streams before."""
-        if self.handle is not None:
-            ffi.release(self.handle)
-            self.handle = None
+        """Frees the engines, as soon as its last stream is closed too."""
+        self._handle = None
+
+    @property
+    def handle(self) -> ModelHandle:
+        """What keeps the engines open. ArgumentError once the model is closed."""
+        if self._handle is None:
+            raise ArgumentError("the model is closed", lib.VLJ_E_STATE, "VLJ_E_STATE")
+        return self._handle
+
+    @property
+    def pointer(self) -> Any:
+        """The core's `vlj_model *`."""
+        return self.handle.pointer
 
     # ---- what it is ----
 
@@ -116,7 +127,7 @@ class Model:
         """Sizes and defaults of the bundle."""
         core = ffi.new("vlj_model_description *")
         core.struct_size = ffi.sizeof("vlj_model_description")
-        check(lib.vlj_model_describe(self.handle, core))
+        check(lib.vlj_model_describe(self.pointer, core))
         return description.from_core(core)
 
     def has(self, component: str) -> bool:
@@ -139,7 +150,7 @@ class Model:
         core = ffi.new("vlj_query *")
         core.struct_size = ffi.sizeof("vlj_query")
         for i in range(self.description.query_count):
-            check(lib.vlj_model_query_at(self.handle, i, core))
+            check(lib.vlj_model_query_at(self.pointer, i, core))
             compiled.append(queries.from_core(core, self.description.query_width))
         return compiled
 
@@ -155,7 +166,7 @@ class Model:
             )
         core = ffi.new("vlj_query *")
         core.struct_size = ffi.sizeof("vlj_query")
-        if lib.vlj_model_find_query(self.handle, text.encode("utf-8"), core) == lib.VLJ_OK:
+        if lib.vlj_model_find_query(self.pointer, text.encode("utf-8"), core) == lib.VLJ_OK:
             return queries.from_core(core, self.description.query_width)
         token_ids = self.tokenize(text)
         about = self.description
@@ -170,7 +181,7 @@ class Model:
         ids = np.asarray(token_ids, np.int64)
         check(
             lib.vlj_model_compile_query(
-                self.handle,
+                self.pointer,
                 ffi.cast("int64_t *", ids.ctypes.data),
                 len(ids),
                 _floats(embeddings),
@@ -208,7 +219,9 @@ class Model:
         tokens = np.empty((about.visual_tokens, about.visual_width), np.float32)
         pointer = ffi.cast("uint8_t *", window.ctypes.data)
         check(
-            lib.vlj_encode_window(self.handle, pointer, window.nbytes, _floats(tokens), tokens.size)
+            lib.vlj_encode_window(
+                self.pointer, pointer, window.nbytes, _floats(tokens), tokens.size
+            )
         )
         return tokens
 
@@ -219,7 +232,7 @@ class Model:
         array, kept = queries.core_queries(compiled)
         check(
             lib.vlj_predict(
-                self.handle,
+                self.pointer,
                 _floats(tokens),
                 tokens.size,
                 array,
@@ -260,7 +273,7 @@ class Model:
                 )
             ids = np.asarray(token_ids, np.int64)
             pointer = ffi.cast("int64_t *", ids.ctypes.data)
-            check(lib.vlj_embed_tokens(self.handle, pointer, len(ids), _floats(row), row.size))
+            check(lib.vlj_embed_tokens(self.pointer, pointer, len(ids), _floats(row), row.size))
         return embeddings
 
     # ---- answers ----
@@ -298,7 +311,7 @@ class Model:
         result.struct_size = ffi.sizeof("vlj_decode_result")
         size = 64 * max(16, self.description.decoder_max_new_tokens)
         text = ffi.new("char[]", size)
-        check(lib.vlj_decode(self.handle, _floats(row), row.size, text, size, result))
+        check(lib.vlj_decode(self.pointer, _floats(row), row.size, text, size, result))
         return Decoded(
             ffi.string(text).decode("utf-8", "replace"),
             float(np.exp(result.mean_logprob)),
@@ -311,12 +324,12 @@ class Model:
         row = np.ascontiguousarray(embedding, np.float32)
         indices, cosines = ffi.new("uint32_t[]", k), ffi.new("float[]", k)
         check(
-            lib.vlj_nearest_phrases(self.handle, bank, _floats(row), row.size, k, indices, cosines)
+            lib.vlj_nearest_phrases(self.pointer, bank, _floats(row), row.size, k, indices, cosines)
         )
         matches = []
         phrase = ffi.new("const char **")
         for index, cosine in zip(indices, cosines, strict=True):
-            check(lib.vlj_phrase_text(self.handle, bank, index, phrase))
+            check(lib.vlj_phrase_text(self.pointer, bank, index, phrase))
             matches.append(Match(ffi.string(phrase[0]).decode("utf-8"), float(cosine)))
         return matches
 
@@ -328,7 +341,7 @@ class Model:
         core_outputs, kept_outputs = core_tensors(outputs)
         check(
             lib.vlj_run_component(
-                self.handle,
+                self.pointer,
                 COMPONENTS.index(component),
                 core_inputs,
                 len(inputs),

@@ -12,6 +12,7 @@ from vljepa_edge.runtime import events, stats
 from vljepa_edge.runtime._core import ffi, lib
 from vljepa_edge.runtime.errors import check
 from vljepa_edge.runtime.frames import FrameStruct, PixelFormat, Pixels
+from vljepa_edge.runtime.handles import StreamHandle, close_with
 from vljepa_edge.runtime.options import StreamOptions
 from vljepa_edge.runtime.queries import Query, core_queries
 
@@ -39,16 +40,15 @@ class Session:
     def __init__(self, model: Model, queries: Sequence[Query], options: StreamOptions) -> None:
         self.options = options
         self.queries = [query.text for query in queries]
-        self._model = model  # outlives this stream
         self._frame = FrameStruct()
         self._event = ffi.new("vlj_event *")
         self._event.struct_size = ffi.sizeof("vlj_event")
-        self._handle: Any = None
         core, kept = self._core_options(model, queries, options)
         out = ffi.new("vlj_stream **")
-        check(lib.vlj_stream_open(model.handle, core, out))
+        check(lib.vlj_stream_open(model.pointer, core, out))
         del kept  # the core has copied the queries
-        self._handle = ffi.gc(out[0], lib.vlj_stream_close)
+        self._handle = StreamHandle(out[0], model.handle)
+        self._close = close_with(self, self._handle)
 
     @staticmethod
     def _core_options(model: Model, queries: Sequence[Query], options: StreamOptions) -> Any:
@@ -64,7 +64,7 @@ class Session:
         core, kept = cls._core_options(model, queries, options)
         memory = ffi.new("vlj_memory *")
         memory.struct_size = ffi.sizeof("vlj_memory")
-        check(lib.vlj_query_memory(model.handle, core, memory))
+        check(lib.vlj_query_memory(model.pointer, core, memory))
         del kept
         return Memory(**{name: int(getattr(memory, name)) for name in Memory.__dataclass_fields__})
 
@@ -87,16 +87,18 @@ class Session:
         for a changed size.
         """
         frame = self._frame.set(pixels, timestamp_ns, pixel_format)
-        return check(lib.vlj_stream_push(self._handle, frame)) != int(lib.VLJ_WOULD_BLOCK)
+        with self._handle.pushing:
+            status = lib.vlj_stream_push(self._handle.pointer, frame)
+        return check(status) != int(lib.VLJ_WOULD_BLOCK)
 
     def step(self) -> bool:
         """Replay: processes one waiting window. False: none waits, or poll events first."""
-        return check(lib.vlj_stream_step(self._handle)) == int(lib.VLJ_OK)
+        return check(lib.vlj_stream_step(self._handle.pointer)) == int(lib.VLJ_OK)
 
     def poll(self, timeout_s: float = 0.0) -> events.Event | None:
         """The next event, None when none came in time. The last one is an EndEvent."""
         timeout_ns = -1 if math.isinf(timeout_s) else int(timeout_s * 1e9)
-        status = check(lib.vlj_stream_poll(self._handle, self._event, timeout_ns))
+        status = check(lib.vlj_stream_poll(self._handle.pointer, self._event, timeout_ns))
         if status != lib.VLJ_OK:
             return None
         return events.from_core(
@@ -105,32 +107,30 @@ class Session:
 
     def finish(self) -> None:
         """No more frames will come."""
-        check(lib.vlj_stream_finish(self._handle))
+        check(lib.vlj_stream_finish(self._handle.pointer))
 
     def cancel(self) -> None:
         """Stops as soon as possible; the EndEvent is next."""
-        check(lib.vlj_stream_cancel(self._handle))
+        check(lib.vlj_stream_cancel(self._handle.pointer))
 
     def stats(self) -> stats.StreamStats:
         """Counters and per-stage times so far."""
         core = stats.new_core()
-        check(lib.vlj_stream_stats(self._handle, core))
+        check(lib.vlj_stream_stats(self._handle.pointer, core))
         return stats.from_core(core)
 
     def trace(self) -> str:
         """The kept spans (`StreamOptions.trace_capacity`) as Chrome/Perfetto JSON."""
         written = ffi.new("size_t *")
-        status = lib.vlj_stream_trace(self._handle, ffi.NULL, 0, written)
+        status = lib.vlj_stream_trace(self._handle.pointer, ffi.NULL, 0, written)
         while status == lib.VLJ_E_BUFFER:
             size = written[0] + 1
             buffer = ffi.new("char[]", size)
-            status = lib.vlj_stream_trace(self._handle, buffer, size, written)
+            status = lib.vlj_stream_trace(self._handle.pointer, buffer, size, written)
         check(status)
         text: bytes = ffi.buffer(buffer, written[0])[:]
         return text.decode("utf-8")
 
     def close(self) -> None:
-        """Frees the stream. No other thread may be inside it."""
-        if self._handle is not None:
-            ffi.release(self._handle)
-            self._handle = None
+        """Frees the stream; a second call does nothing. Only `push` may be under way meanwhile."""
+        self._close()

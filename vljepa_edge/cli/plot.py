@@ -203,7 +203,7 @@ def draw_timeline(
 
 def caption_spans(history: History, end_s: float) -> list[Span]:
     """When each caption held: its segment's span, or from its onset to the next one's."""
-    closed = [t for t in history.texts if t.reason == "close"]
+    closed = [t for t in history.texts if t.reason != "onset"]
     if closed:
         return [(t.start_ns / 1e9, t.end_ns / 1e9, t.text) for t in closed]
     starts = [t.end_ns / 1e9 for t in history.texts]

@@ -71,7 +71,7 @@ class Report:
         start_s, end_s = event.start_ns / 1e9, event.end_ns / 1e9
         number = f"[{event.query_index}] " if len(self.queries) > 1 else ""
         # A segment that has only begun is told by its start.
-        span = f"{start_s:.1f}-{end_s:.1f}" if event.reason == "close" else f"{start_s:.1f}-"
+        span = f"{start_s:.1f}-" if event.reason == "onset" else f"{start_s:.1f}-{end_s:.1f}"
         line = f"{span:>15}  {number}{event.text}"
         if self._timeline:
             truth = truth_for(self._timeline, start_s, end_s)

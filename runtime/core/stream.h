@@ -88,7 +88,9 @@ typedef struct vlj_decode_slot {
                                the lock */
 } vlj_decode_slot;
 
-/* Span of a window, to find the first frame of a segment that began with an earlier prediction. */
+/* Span of a window, to find the first frame of a segment that began with an earlier prediction: as many are kept as the
+ * gate looks back when it cuts (gate.c). */
+enum { VLJ_KEPT_SPANS = 32 };
 typedef struct vlj_window_span {
     int64_t start_ns, end_ns;
 } vlj_window_span;
@@ -116,7 +118,7 @@ struct vlj_stream {
 
     /* the window thread's alone */
     vlj_track *tracks; /* [Q] */
-    vlj_window_span spans[VLJ_GATE_MAX_SMOOTHING];
+    vlj_window_span spans[VLJ_KEPT_SPANS];
     uint64_t windows_done, last_window;
     int64_t decode_ns; /* spent on texts inside the current window (replay) */
     float *mean;       /* [E], of the job that is being posted */

@@ -52,6 +52,7 @@ void vlj_stream_end(vlj_stream *stream) {
 }
 
 void vlj_stream_fail(vlj_stream *stream, vlj_status status, bool told) {
+    vlj_stream_tell_drops(stream, stream->last_window);
     vlj_mutex_lock(&stream->mutex);
     if (!stream->ended) {
         vlj_error_copy(stream->failure_text, sizeof stream->failure_text);

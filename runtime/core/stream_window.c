@@ -18,11 +18,11 @@ static vlj_event event_of(vlj_event_type type, const window *w, uint32_t query, 
                        .threshold = gate->threshold};
 }
 
-/* First frame of the segment that is open now: its first prediction may be one of the last m windows. */
+/* First frame of the segment that is open now: its first prediction may be an earlier window's. */
 static int64_t segment_start(const vlj_stream *stream, const vlj_track *track, const window *w) {
     int64_t end_ns = vlj_gate_segment_start_ns(track->gate); /* the gate knows windows by their last frame */
     uint64_t kept = stream->windows_done + 1;                /* this window's span is among them */
-    for (uint32_t i = 0; i < VLJ_GATE_MAX_SMOOTHING && i < kept; i++) {
+    for (uint32_t i = 0; i < VLJ_KEPT_SPANS && i < kept; i++) {
         if (stream->spans[i].end_ns == end_ns) {
             return stream->spans[i].start_ns;
         }
@@ -121,7 +121,7 @@ vlj_status vlj_stream_run_window(vlj_stream *stream, uint64_t index) {
     if (status != VLJ_OK) {
         return status;
     }
-    stream->spans[stream->windows_done % VLJ_GATE_MAX_SMOOTHING] = (vlj_window_span){w.start_ns, w.end_ns};
+    stream->spans[stream->windows_done % VLJ_KEPT_SPANS] = (vlj_window_span){w.start_ns, w.end_ns};
     for (uint32_t q = 0; q < stream->plan.query_count && status == VLJ_OK; q++) {
         status = gate_query(stream, q, embeddings + (size_t)q * stream->config->embedding_width, &w, &gate_ns);
     }

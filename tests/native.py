@@ -125,9 +125,7 @@ def check(status: int) -> None:
 def supported_isas() -> list[str]:
     """Instruction sets that this CPU runs, for VLJ_ISA."""
     return [
-        name
-        for level, name in enumerate(("generic", "avx2"))
-        if library().vlj_isa_supported(level)
+        name for level, name in enumerate(("generic", "avx2")) if library().vlj_isa_supported(level)
     ]
 
 

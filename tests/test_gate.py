@@ -156,6 +156,8 @@ def test_equals_a_gate_that_keeps_everything(
         if gate.value("segment_count") != len(plain.members):
             return  # two cuts cost the same (a stretch of identical predictions)
         assert gate.value("closed_count") == len(plain.closed)
+        if found.shift and plain.closed:
+            assert gate.value("closed_end_ns") == (i - len(plain.members)) * SECOND
         assert gate.value("segment_start_ns") == (i + 1 - len(plain.members)) * SECOND
         if np.linalg.norm(recent) > 1e-3:
             np.testing.assert_allclose(gate.mean("recent"), unit(recent), atol=1e-5)

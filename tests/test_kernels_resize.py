@@ -20,7 +20,7 @@ def isa(request: pytest.FixtureRequest) -> object:
 
 
 def resized_size(width: int, height: int, short_side: int) -> tuple[int, int]:
-    """The recipe of docs/format.md: the shorter side to short_side, the longer rounded down."""
+    """The recipe of preprocess.h: the shorter side to short_side, the longer rounded down."""
     if width <= height:
         return short_side, int(short_side * height / width)
     return int(short_side * width / height), short_side

@@ -95,8 +95,8 @@ static section *add(section *list, uint32_t *count, uint32_t kind, const char *n
     section *s = &list[(*count)++];
     memset(s, 0, sizeof *s);
     s->kind = kind;
-    snprintf(s->name, sizeof s->name, "%s", name);
-    snprintf(s->file, sizeof s->file, "%s", file);
+    snprintf(s->name, sizeof s->name, "%.63s", name);
+    snprintf(s->file, sizeof s->file, "%.63s", file);
     return s;
 }
 

@@ -10,7 +10,7 @@ import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -22,32 +22,12 @@ from . import checkpoint
 from .config import VLJEPAConfig
 from .data import Batch, WorldBatches, batches, corpus
 from .losses import info_nce, next_token
+from .optimizers import BETAS, Optimizers
 from .recipe import DecoderStage, Recipe, Stage
 from .tokenizer import encode_batch, train_tokenizer
 from .vl_jepa import VLJEPA
 
 Progress = Callable[[str, int, int, float], None]  # stage, step, steps, loss
-
-# A second moment that forgets faster than the default: usual for contrastive training.
-BETAS = (0.9, 0.98)
-
-
-def parameter_groups(model: VLJEPA, y_encoder_lr: float, decay: float) -> list[dict[str, Any]]:
-    """AdamW groups: the Y-Encoder at its own rate, no decay on vectors, no Y-Decoder."""
-    groups: dict[tuple[bool, bool], list[nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if name.startswith("y_decoder."):
-            continue
-        key = (name.startswith("y_encoder."), parameter.ndim >= 2)
-        groups.setdefault(key, []).append(parameter)
-    return [
-        {
-            "params": parameters,
-            "multiplier": y_encoder_lr if text else 1.0,
-            "weight_decay": decay if matrix else 0.0,
-        }
-        for (text, matrix), parameters in sorted(groups.items())
-    ]
 
 
 def rate_at(stage: Stage, step: int) -> float:
@@ -75,6 +55,13 @@ def contrastive_step(model: VLJEPA, tokenizer: Tokenizer, batch: Batch) -> Tenso
     extra = texts[count:] if batch.negatives else None
     extra_same = batch.keys[:, None] == batch.negative_keys[None] if batch.negatives else None
     return info_nce(predicted, texts[:count], model.logit_scale, same, extra, extra_same)
+
+
+class Resumable(Protocol):
+    """What a checkpoint keeps of an optimiser."""
+
+    def state_dict(self) -> Any:
+        """Its state, of plain values and tensors."""
 
 
 class Log:
@@ -123,7 +110,7 @@ def train(
     log = Log(folder / "log.csv")
     names = [*(stage.task for stage in recipe.stages), "decoder"]
 
-    def save(stage: int, step: int, optimizer: torch.optim.Optimizer | None) -> None:
+    def save(stage: int, step: int, optimizer: Resumable | None) -> None:
         card = {"stage": names[stage] if stage < len(names) else "done", "step": step}
         checkpoint.save(folder, model, tokenizer, card)
         kept = optimizer.state_dict() if optimizer is not None else None
@@ -142,7 +129,7 @@ def train(
     return model.eval()
 
 
-Save = Callable[[int, int, "torch.optim.Optimizer | None"], None]
+Save = Callable[[int, int, "Resumable | None"], None]
 
 
 class _Run:
@@ -166,24 +153,20 @@ class _Run:
     ) -> None:
         """One InfoNCE stage from step `first` on."""
         stage = self.recipe.stages[number]
-        groups = parameter_groups(self.model, stage.y_encoder_lr, self.recipe.weight_decay)
-        optimizer = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=BETAS, fused=True)
+        optimizer = Optimizers(self.model, stage.y_encoder_lr, self.recipe.weight_decay)
         if resumed is not None:
             optimizer.load_state_dict(resumed)
         dataset = WorldBatches(
             self.world_config, stage.task, stage.batch, self.recipe.seed, stage.steps
         )
-        parameters = [p for group in optimizer.param_groups for p in group["params"]]
+        parameters = optimizer.parameters()
         started, losses = time.monotonic(), []
         for step, batch in enumerate(batches(dataset, first, self.workers), first):
             rate = rate_at(stage, step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate * group["multiplier"]
             loss = contrastive_step(self.model, self.tokenizer, batch)
-            optimizer.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
-            optimizer.step()
+            optimizer.step(rate)
             losses.append(float(loss.detach()))
             if (step + 1) % 20 == 0 or step + 1 == stage.steps:
                 speed = stage.batch * len(losses) / (time.monotonic() - started)

@@ -17,8 +17,9 @@ from vljepa_edge.model.config import VLJEPAConfig, nano, paper
 from vljepa_edge.model.data import WorldBatches
 from vljepa_edge.model.evaluate import Reference, evaluate, parse_caption
 from vljepa_edge.model.losses import info_nce
+from vljepa_edge.model.optimizers import MUON_LR, Optimizers
 from vljepa_edge.model.recipe import DecoderStage, Recipe, Stage
-from vljepa_edge.model.train import parameter_groups, train
+from vljepa_edge.model.train import train
 from vljepa_edge.model.vl_jepa import VLJEPA
 
 from vljepa_edge import world
@@ -129,10 +130,10 @@ def test_twins_are_no_negatives() -> None:
 
 
 def test_y_encoder_learns_at_its_own_rate(model: VLJEPA) -> None:
-    groups = parameter_groups(model, 0.05, 0.1)
+    groups = [g for o in Optimizers(model, 0.05, 0.1).all for g in o.param_groups]
     rates = {id(p): g["multiplier"] for g in groups for p in g["params"]}
-    assert {rates[id(p)] for p in model.y_encoder.parameters()} == {0.05}
-    assert {rates[id(p)] for p in model.x_encoder.parameters()} == {1.0}
+    assert {rates[id(p)] for p in model.y_encoder.parameters()} == {0.05, 0.05 * MUON_LR}
+    assert {rates[id(p)] for p in model.x_encoder.parameters()} == {1.0, MUON_LR}
     assert not any(id(p) in rates for p in model.y_decoder.parameters())  # type: ignore[union-attr]
 
 

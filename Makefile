@@ -18,7 +18,7 @@ C_FORMATTED := $(C_FILES) $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] examples/c
 HOUSE := pyproject.toml setup.py constraints.txt VERSION runtime/build_ffi.py
 CLIP := examples/clips/demo
 
-.PHONY: help demo test test-python test-c lint format install clean
+.PHONY: help demo test test-python test-c lint types format install clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -36,7 +36,7 @@ test-python: $(VENV)/.dev
 test-c: $(VENV)/.dev
 	PATH="$(abspath $(BIN)):$$PATH" tests/run_c_tests.sh
 
-lint: $(VENV)/.dev build/types ## ruff, mypy --strict and clang-format
+lint: $(VENV)/.dev types ## ruff, mypy --strict and clang-format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	cd build/types && $(abspath $(BIN))/mypy --config-file $(CURDIR)/pyproject.toml --cache-dir $(CURDIR)/.mypy_cache -p vljepa_edge
@@ -68,8 +68,8 @@ $(VENV)/.dev: $(VENV)/.runtime
 	touch $@
 
 # Links under which static tools see the packages as they are imported: vljepa_edge.runtime is runtime/.
-build/types: setup.py Makefile
-	rm -rf $@ && mkdir -p $@/vljepa_edge
-	ln -s $(CURDIR)/vljepa_edge/* $@/vljepa_edge/
+types:
+	rm -rf build/types && mkdir -p build/types/vljepa_edge
+	ln -s $(CURDIR)/vljepa_edge/* build/types/vljepa_edge/
 	for layer in $$(ls -d */__init__.py | sed 's,/__init__.py,,' | grep -v '^vljepa_edge$$'); do \
-	    ln -s $(CURDIR)/$$layer $@/vljepa_edge/$$layer; done
+	    ln -s $(CURDIR)/$$layer build/types/vljepa_edge/$$layer; done

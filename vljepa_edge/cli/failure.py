@@ -22,6 +22,9 @@ _EXTRAS = {
 
 def report(error: Exception) -> int:
     """Prints what went wrong; returns 2 where the user can put it right, else 1."""
+    if type(error).__name__ == "NoArgsIsHelpError":  # click 8.2 and later: no verb at all
+        print(error, file=sys.stderr)
+        return 2
     message, code = _sentence(error)
     if message:
         print(f"vljepa: {' '.join(message.split())}", file=sys.stderr)
@@ -30,7 +33,7 @@ def report(error: Exception) -> int:
 
 def _sentence(error: Exception) -> tuple[str, int]:
     if isinstance(error, click.ClickException):
-        message = error.format_message()
+        message = error.format_message().rstrip(".")
         if isinstance(error, click.UsageError) and error.ctx is not None:
             message += f" (see {error.ctx.command_path} --help)"
         return message, error.exit_code

@@ -199,7 +199,7 @@ def test_nano_tells_what_moves(cli: Cli, nano_bundle: Path, tmp_path: Path) -> N
     from vljepa_edge.world.__main__ import main
 
     video = tmp_path / "unseen.mp4"
-    assert main(["stream", "--seconds", "30", "--seed", "77", "-o", str(video)]) == 0
+    assert main(["stream", "--seconds", "30", "--seed", "78", "-o", str(video)]) == 0
     timeline = video.with_suffix(".timeline.json")
     result = cli("run", video, "--json")
     assert result.returncode == 0, result.stderr

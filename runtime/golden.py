@@ -50,6 +50,10 @@ class Comparison:
 def read_golden(path: Path) -> Arrays:
     """The arrays of golden.npz by `<group>/<tensor>`. BundleError where it has none to read."""
     with Bundle(path) as bundle:
+        if not bundle.has("golden"):
+            raise BundleError(
+                f"{path}: carries no golden vectors (an image for firmware?); check its bundle instead"
+            )
         content = bundle.read("golden")
     try:
         with np.load(io.BytesIO(content), allow_pickle=False) as archive:

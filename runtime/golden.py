@@ -52,7 +52,8 @@ def read_golden(path: Path) -> Arrays:
     with Bundle(path) as bundle:
         if not bundle.has("golden"):
             raise BundleError(
-                f"{path}: carries no golden vectors (an image for firmware?); check its bundle instead"
+                f"{path}: carries no golden vectors (an image for firmware?); "
+                "check its bundle instead"
             )
         content = bundle.read("golden")
     try:

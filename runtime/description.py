@@ -6,7 +6,7 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from vljepa_edge.runtime._core import ffi
-from vljepa_edge.runtime.options import DECODE_WHEN, GateOptions
+from vljepa_edge.runtime.options import DECODE_WHEN
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,6 @@ class ModelDescription:
     query_count: int
     phrase_bank_count: int
     decode_when: str  # never, onset, close or both
-    gate: GateOptions
 
 
 _DECODE_NAMES = {number: name for name, number in DECODE_WHEN.items()}
@@ -55,9 +54,7 @@ def from_core(core: Any) -> ModelDescription:
     values: dict[str, Any] = {}
     for field in fields(ModelDescription):
         value = getattr(core, field.name)
-        if field.name == "gate":
-            value = GateOptions(**{f.name: getattr(value, f.name) for f in fields(GateOptions)})
-        elif field.name == "decode_when":
+        if field.name == "decode_when":
             value = _DECODE_NAMES[value]
         elif isinstance(value, ffi.CData):
             value = ffi.string(value).decode("utf-8", "replace")

@@ -31,8 +31,7 @@ class Gate:
     """The gate of one query, fed by hand: the very code that a stream runs."""
 
     def __init__(self, width: int, options: GateOptions) -> None:
-        core = ffi.new("vlj_gate_options *")
-        options.fill(core)
+        core = options.to_core()
         core.width = width
         out = ffi.new("vlj_gate **")
         check(lib.vlj_gate_open(core, out))

@@ -21,7 +21,7 @@ from vljepa_edge.runtime.errors import ArgumentError, check
 from vljepa_edge.runtime.frames import PixelFormat, Pixels, make_window
 from vljepa_edge.runtime.handles import ModelHandle
 from vljepa_edge.runtime.library import find_onnxruntime
-from vljepa_edge.runtime.options import StreamOptions, TextSource
+from vljepa_edge.runtime.options import GateOptions, StreamOptions, TextSource
 from vljepa_edge.runtime.queries import Query
 from vljepa_edge.runtime.session import Session
 from vljepa_edge.runtime.sources import IterableSource, LimitedSource, Source, open_source
@@ -129,6 +129,14 @@ class Model:
         core.struct_size = ffi.sizeof("vlj_model_description")
         check(lib.vlj_model_describe(self.pointer, core))
         return description.from_core(core)
+
+    @cached_property
+    def gate(self) -> GateOptions:
+        """The bundle's gate, calibrated for its precision."""
+        core = ffi.new("vlj_gate_options *")
+        core.struct_size = ffi.sizeof("vlj_gate_options")
+        check(lib.vlj_model_gate(self.pointer, core))
+        return GateOptions.from_core(core)
 
     def has(self, component: str) -> bool:
         """Whether this component is open (`x_encoder`, `predictor`, `y_encoder`, ...)."""

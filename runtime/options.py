@@ -37,11 +37,18 @@ class GateOptions:
     min_interval_ns: int = 0
     max_interval_ns: int = 0
 
-    def fill(self, struct: Any) -> None:
-        """Writes a `vlj_gate_options`."""
+    def to_core(self) -> Any:
+        """A `vlj_gate_options`."""
+        struct = ffi.new("vlj_gate_options *")
         struct.struct_size = ffi.sizeof("vlj_gate_options")
         for field in fields(self):
             setattr(struct, field.name, getattr(self, field.name))
+        return struct
+
+    @classmethod
+    def from_core(cls, struct: Any) -> GateOptions:
+        """Copies a filled `vlj_gate_options`."""
+        return cls(**{field.name: getattr(struct, field.name) for field in fields(cls)})
 
 
 @dataclass(frozen=True)
@@ -62,7 +69,7 @@ class StreamOptions:
     trace_capacity: int = 0  # spans kept for Session.trace
 
     def to_core(self, text: str) -> Any:
-        """A `vlj_stream_options` without queries. `text` is the text source after defaults."""
+        """A `vlj_stream_options` without queries and gate. `text` is the source after defaults."""
         if text not in TEXT_SOURCES:
             raise ArgumentError(f"text source {text!r} is not one of {', '.join(TEXT_SOURCES)}")
         if self.stride < 0 or self.fps < 0:
@@ -85,6 +92,4 @@ class StreamOptions:
                 raise ArgumentError(f"decode_when {self.decode_when!r} is not one of {names}")
             options.decode_when = DECODE_WHEN[self.decode_when]
             options.use_decode_when = 1
-        if self.gate is not None:
-            self.gate.fill(options.gate)
         return options

@@ -56,6 +56,9 @@ class Session:
         array, kept = core_queries(queries)
         core.queries = array
         core.query_count = len(queries)
+        if options.gate is not None:
+            core.gate = gate = options.gate.to_core()
+            return core, (array, kept, gate)
         return core, (array, kept)
 
     @classmethod

@@ -73,7 +73,7 @@ def test_gate_by_hand_is_the_streams(model: Model) -> None:
     """A gate fed with a stream's embeddings tells the same shifts: there is one implementation."""
     options = StreamOptions(emit_embeddings=True, text="none")
     events = list(model.stream(pictures(120), options=options))
-    gate = Gate(model.description.embedding_width, model.description.gate)
+    gate = Gate(model.description.embedding_width, model.gate)
     embeddings = [event for event in events if isinstance(event, EmbeddingEvent)]
     shifts = {event.window: event for event in events if isinstance(event, ShiftEvent)}
     for event in embeddings:

@@ -252,6 +252,13 @@ void vlj_model_close(vlj_model *model) {
 
 /* ---- questions ---- */
 
+vlj_status vlj_model_gate(const vlj_model *model, vlj_gate_options *gate) {
+    if (model == NULL) {
+        return vlj_fail(VLJ_E_ARGUMENT, "vlj_model_gate: model is NULL");
+    }
+    return vlj_struct_write(gate, &model->config.gate, sizeof model->config.gate, "gate");
+}
+
 vlj_status vlj_model_describe(const vlj_model *model, vlj_model_description *description) {
     if (model == NULL) {
         return vlj_fail(VLJ_E_ARGUMENT, "vlj_model_describe: model is NULL");
@@ -283,7 +290,6 @@ vlj_status vlj_model_describe(const vlj_model *model, vlj_model_description *des
         .decoder_head_dim = c->decoder_head_dim,
         .query_count = model->queries.count,
         .decode_when = c->decode_when,
-        .gate = c->gate,
     };
     snprintf(d.name, sizeof d.name, "%.63s", c->name);
     snprintf(d.precision, sizeof d.precision, "%.15s", c->precision);

@@ -176,8 +176,12 @@ vlj_status vlj_stream_plan_make(const vlj_model *model, const vlj_stream_options
     status = status == VLJ_OK ? choose_rates(config, options, plan) : status;
     status = status == VLJ_OK ? choose_capacities(config, options, plan) : status;
     if (status == VLJ_OK) {
-        const vlj_gate_options *asked = options->gate.struct_size != 0 ? &options->gate : NULL;
-        status = vlj_gate_resolve(asked, &config->gate, config->embedding_width, &plan->gate);
+        vlj_gate_options asked;
+        status = options->gate == NULL ? VLJ_OK : vlj_struct_read(&asked, sizeof asked, options->gate, "gate");
+        if (status == VLJ_OK) {
+            status = vlj_gate_resolve(options->gate == NULL ? NULL : &asked, &config->gate, config->embedding_width,
+                                      &plan->gate);
+        }
     }
     return status == VLJ_OK ? lay_out(model, plan) : status;
 }

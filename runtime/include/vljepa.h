@@ -77,7 +77,12 @@ VLJ_API const char *vlj_last_error(void);
 
 /* ---- hooks -------------------------------------------------------------------------------------------------- */
 
-typedef enum vlj_log_level { VLJ_LOG_ERROR = 0, VLJ_LOG_WARNING = 1, VLJ_LOG_INFO = 2, VLJ_LOG_DEBUG = 3 } vlj_log_level;
+typedef enum vlj_log_level {
+    VLJ_LOG_ERROR = 0,
+    VLJ_LOG_WARNING = 1,
+    VLJ_LOG_INFO = 2,
+    VLJ_LOG_DEBUG = 3
+} vlj_log_level;
 
 /* Every hook may be NULL (malloc/free, no log, CLOCK_MONOTONIC). They may be called from the library's threads. */
 typedef struct vlj_hooks {
@@ -92,16 +97,24 @@ typedef struct vlj_hooks {
 /* ---- engines ------------------------------------------------------------------------------------------------ */
 
 typedef enum vlj_component {
-    VLJ_X_ENCODER = 0,        /* frames uint8 [1,T,3,H,W] -> visual_tokens float [1,N,D] */
-    VLJ_PREDICTOR = 1,        /* visual_tokens [1,N,D], query_embeddings [Q,L,W], query_mask [Q,L] -> predicted_embedding [Q,E] */
+    VLJ_X_ENCODER = 0, /* frames uint8 [1,T,3,H,W] -> visual_tokens float [1,N,D] */
+    VLJ_PREDICTOR =
+        1, /* visual_tokens [1,N,D], query_embeddings [Q,L,W], query_mask [Q,L] -> predicted_embedding [Q,E] */
     VLJ_Y_ENCODER = 2,        /* token_ids int64 [1,L] -> text_embedding float [1,E] */
     VLJ_Y_DECODER_PREFIX = 3, /* embedding float [1,E] -> soft_tokens [1,K,W] */
-    VLJ_Y_DECODER = 4,        /* input_embeddings [1,n,W], positions int64 [n], attention_mask [n,C+n], kv_cache [P,G,C,H]
-                                 -> logits [1,V] of the last position, kv_new [P,G,n,H] */
+    VLJ_Y_DECODER = 4, /* input_embeddings [1,n,W], positions int64 [n], attention_mask [n,C+n], kv_cache [P,G,C,H]
+                          -> logits [1,V] of the last position, kv_new [P,G,n,H] */
     VLJ_COMPONENT_COUNT = 5
 } vlj_component;
 
-typedef enum vlj_dtype { VLJ_UINT8 = 0, VLJ_INT64 = 1, VLJ_FLOAT32 = 2, VLJ_FLOAT16 = 3, VLJ_BFLOAT16 = 4, VLJ_INT8 = 5 } vlj_dtype;
+typedef enum vlj_dtype {
+    VLJ_UINT8 = 0,
+    VLJ_INT64 = 1,
+    VLJ_FLOAT32 = 2,
+    VLJ_FLOAT16 = 3,
+    VLJ_BFLOAT16 = 4,
+    VLJ_INT8 = 5
+} vlj_dtype;
 
 typedef struct vlj_tensor {
     const char *name;
@@ -113,8 +126,8 @@ typedef struct vlj_tensor {
 } vlj_tensor;
 
 /* A host-supplied engine (backend "callback"). `open` and `close` may be NULL. `run` fills the outputs in place: their
- * shapes and buffers are set by the core. It is called from one thread at a time per component, and returns VLJ_OK or an
- * error; a sentence for vlj_last_error may be written to `message`. */
+ * shapes and buffers are set by the core. It is called from one thread at a time per component, and returns VLJ_OK or
+ * an error; a sentence for vlj_last_error may be written to `message`. */
 typedef struct vlj_engine_callbacks {
     uint32_t struct_size;
     void *user_data;
@@ -130,22 +143,27 @@ typedef struct vlj_model vlj_model;
 
 typedef struct vlj_model_options {
     uint32_t struct_size;
-    uint32_t header_version;               /* VLJ_HEADER_VERSION */
-    const char *backend;                   /* "ort" (default) or "callback" */
-    const char *backend_library;           /* path of libonnxruntime.so*; NULL: the loader's search path */
-    uint32_t threads;                      /* intra-op threads of encode + predict; 0: all */
-    uint32_t decode_threads;               /* intra-op threads of the Y-Decoder; 0: 1 */
-    uint32_t skip_hashes;                  /* 1: don't compare SHA-256 of the engines at open (index is always checked) */
-    uint32_t component_mask;               /* bit i opens component i; 0: all that the bundle has */
-    const vlj_hooks *hooks;                /* copied */
+    uint32_t header_version;     /* VLJ_HEADER_VERSION */
+    const char *backend;         /* "ort" (default) or "callback" */
+    const char *backend_library; /* path of libonnxruntime.so*; NULL: the loader's search path */
+    uint32_t threads;            /* intra-op threads of encode + predict; 0: all */
+    uint32_t decode_threads;     /* intra-op threads of the Y-Decoder; 0: 1 */
+    uint32_t skip_hashes;        /* 1: don't compare SHA-256 of the engines at open (index is always checked) */
+    uint32_t component_mask;     /* bit i opens component i; 0: all that the bundle has */
+    const vlj_hooks *hooks;      /* copied */
     const vlj_engine_callbacks *callbacks; /* copied; for backend "callback" */
 } vlj_model_options;
 
-typedef enum vlj_decode_when { VLJ_DECODE_NEVER = 0, VLJ_DECODE_ONSET = 1, VLJ_DECODE_CLOSE = 2, VLJ_DECODE_BOTH = 3 } vlj_decode_when;
+typedef enum vlj_decode_when {
+    VLJ_DECODE_NEVER = 0,
+    VLJ_DECODE_ONSET = 1,
+    VLJ_DECODE_CLOSE = 2,
+    VLJ_DECODE_BOTH = 3
+} vlj_decode_when;
 
-/* Thresholds of selective decoding; 0 in a field of an options struct means "the bundle's value" unless it says otherwise.
- * Where the bundle has 0 too, or there is none (vlj_gate_open), it means smoothing 3, confirm 1, ward_threshold 0.5,
- * hysteresis 0.7 and the rest off. A negative rate or interval is off as well. */
+/* Thresholds of selective decoding; 0 in a field of an options struct means "the bundle's value" unless it says
+ * otherwise. Where the bundle has 0 too, or there is none (vlj_gate_open), it means smoothing 3, confirm 1,
+ * ward_threshold 0.5, hysteresis 0.7 and the rest off. A negative rate or interval is off as well. */
 typedef struct vlj_gate_options {
     uint32_t struct_size;
     uint32_t width;           /* E; only for vlj_gate_open */
@@ -153,11 +171,11 @@ typedef struct vlj_gate_options {
     uint32_t confirm;         /* windows in a row above a threshold before a shift is told, >= 1 */
     float ward_threshold;     /* on n*m/(n+m)*|mu - mu_m|^2; negative: off */
     float variance_threshold; /* on the mean squared distance of the last m predictions to their mean; negative: off */
-    float hysteresis;         /* after a shift, re-arm once the score is under hysteresis*threshold, or the last predictions
-                                 agree among themselves to that degree, (0,1]; negative: off */
-    float target_rate_hz;     /* > 0: steer ward_threshold towards this decode rate, within a factor of 16 either way */
-    int64_t min_interval_ns;  /* refractory time between two shifts */
-    int64_t max_interval_ns;  /* heartbeat: a shift at the latest after this time; negative: off */
+    float hysteresis;     /* after a shift, re-arm once the score is under hysteresis*threshold, or the last predictions
+                             agree among themselves to that degree, (0,1]; negative: off */
+    float target_rate_hz; /* > 0: steer ward_threshold towards this decode rate, within a factor of 16 either way */
+    int64_t min_interval_ns; /* refractory time between two shifts */
+    int64_t max_interval_ns; /* heartbeat: a shift at the latest after this time; negative: off */
 } vlj_gate_options;
 
 typedef struct vlj_model_description {
@@ -171,7 +189,7 @@ typedef struct vlj_model_description {
     uint32_t frames, height, width; /* T, H, W of a window */
     uint32_t stride;                /* sampled frames between two windows */
     float fps;                      /* sampling rate */
-    uint32_t resize_short_side;     /* the picture's shorter side is resized to this, then H x W are cut from its centre */
+    uint32_t resize_short_side; /* the picture's shorter side is resized to this, then H x W are cut from its centre */
     uint32_t visual_tokens, visual_width;
     uint32_t query_width, max_query_tokens;
     uint32_t embedding_width;
@@ -180,7 +198,6 @@ typedef struct vlj_model_description {
     uint32_t decoder_planes, decoder_kv_heads, decoder_head_dim;
     uint32_t query_count, phrase_bank_count;
     vlj_decode_when decode_when;
-    vlj_gate_options gate;
 } vlj_model_description;
 
 /* A compiled query: token embeddings, no tokenizer. `embeddings` is float [token_count, query_width]. */
@@ -191,10 +208,13 @@ typedef struct vlj_query {
     const char *text;
 } vlj_query;
 
-/* Opens a bundle folder, its index.vlj, or an image (.vlj). Sections are memory-mapped; all is checked before anything runs. */
+/* Opens a bundle folder, its index.vlj, or an image (.vlj). Sections are memory-mapped; all is checked before anything
+ * runs. */
 VLJ_API vlj_status vlj_model_open(const char *path, const vlj_model_options *options, vlj_model **model);
 VLJ_API void vlj_model_close(vlj_model *model);
 VLJ_API vlj_status vlj_model_describe(const vlj_model *model, vlj_model_description *description);
+/* The bundle's gate, calibrated for its precision. */
+VLJ_API vlj_status vlj_model_gate(const vlj_model *model, vlj_gate_options *gate);
 
 /* Compiled queries of the bundle. Pointers live as long as the model. VLJ_E_QUERY when there is none such. */
 VLJ_API vlj_status vlj_model_query_at(const vlj_model *model, uint32_t index, vlj_query *query);
@@ -207,21 +227,22 @@ VLJ_API vlj_status vlj_model_compile_query(const vlj_model *model, const int64_t
 /* Direct inference, for classify/answer/retrieve. Thread-safe (serialised per component). Sizes are in elements. */
 VLJ_API vlj_status vlj_encode_window(vlj_model *model, const uint8_t *frames, size_t frame_bytes, float *visual_tokens,
                                      size_t visual_floats);
-VLJ_API vlj_status vlj_predict(vlj_model *model, const float *visual_tokens, size_t visual_floats, const vlj_query *queries,
-                               uint32_t query_count, float *embeddings, size_t embedding_floats);
+VLJ_API vlj_status vlj_predict(vlj_model *model, const float *visual_tokens, size_t visual_floats,
+                               const vlj_query *queries, uint32_t query_count, float *embeddings,
+                               size_t embedding_floats);
 VLJ_API vlj_status vlj_embed_tokens(vlj_model *model, const int64_t *token_ids, uint32_t token_count, float *embedding,
                                     size_t embedding_floats);
 
-/* Runs one component over the caller's own tensors, in the order and shapes that vlj_component tells: golden vectors and
- * parity checks (`vljepa doctor`). Serialised per component. VLJ_E_STATE when the component isn't open. */
+/* Runs one component over the caller's own tensors, in the order and shapes that vlj_component tells: golden vectors
+ * and parity checks (`vljepa doctor`). Serialised per component. VLJ_E_STATE when the component isn't open. */
 VLJ_API vlj_status vlj_run_component(vlj_model *model, vlj_component component, const vlj_tensor *inputs,
                                      uint32_t input_count, vlj_tensor *outputs, uint32_t output_count);
 
 typedef struct vlj_decode_result {
     uint32_t struct_size;
-    uint32_t token_count;   /* generated, end token apart */
-    float mean_logprob;     /* natural log, mean over generated tokens and the end token */
-    uint32_t complete;      /* 1: ended by the end token; 0: by max_new_tokens or the buffer */
+    uint32_t token_count; /* generated, end token apart */
+    float mean_logprob;   /* natural log, mean over generated tokens and the end token */
+    uint32_t complete;    /* 1: ended by the end token; 0: by max_new_tokens or the buffer */
     int64_t prefill_ns;
     int64_t tokens_ns;
 } vlj_decode_result;
@@ -242,16 +263,16 @@ typedef enum vlj_pixel_format { VLJ_RGB24 = 0, VLJ_BGR24 = 1, VLJ_GRAY8 = 2 } vl
 typedef struct vlj_frame {
     uint32_t struct_size;
     vlj_pixel_format format;
-    uint32_t width, height;      /* pixels */
-    const uint8_t *planes[3];    /* packed formats use planes[0] */
-    size_t stride_bytes[3];      /* 0: rows are packed */
+    uint32_t width, height;   /* pixels */
+    const uint8_t *planes[3]; /* packed formats use planes[0] */
+    size_t stride_bytes[3];   /* 0: rows are packed */
     int64_t timestamp_ns;
 } vlj_frame;
 
 /* Resizes (bilinear, antialiased where it shrinks) and crops one picture into planar RGB uint8 [3, height, width].
  * Allocates its tables: streams have their own, made once. */
-VLJ_API vlj_status vlj_prepare_frame(const vlj_frame *frame, uint32_t resize_short_side, uint32_t height, uint32_t width,
-                                     uint8_t *planar, size_t planar_bytes);
+VLJ_API vlj_status vlj_prepare_frame(const vlj_frame *frame, uint32_t resize_short_side, uint32_t height,
+                                     uint32_t width, uint8_t *planar, size_t planar_bytes);
 
 /* ---- streams ------------------------------------------------------------------------------------------------ */
 
@@ -269,8 +290,8 @@ typedef struct vlj_stream vlj_stream;
  * itself, a RECOVERED event a step. Windows that are overtaken are told by DROPPED at every level. */
 typedef enum vlj_mode { VLJ_REPLAY = 0, VLJ_REALTIME = 1 } vlj_mode;
 
-/* DECODER, on a bundle without a Y-Decoder, takes the phrase bank; without either, a stream that is to make texts doesn't
- * open (VLJ_E_STATE). */
+/* DECODER, on a bundle without a Y-Decoder, takes the phrase bank; without either, a stream that is to make texts
+ * doesn't open (VLJ_E_STATE). */
 typedef enum vlj_text_source { VLJ_TEXT_DECODER = 0, VLJ_TEXT_PHRASE_BANK = 1, VLJ_TEXT_NONE = 2 } vlj_text_source;
 
 typedef struct vlj_stream_options {
@@ -280,15 +301,15 @@ typedef struct vlj_stream_options {
     uint32_t query_count;
     vlj_text_source text_source;
     uint32_t phrase_bank;
-    uint32_t stride;           /* sampled frames between windows; 0: the bundle's */
-    float fps;                 /* sampling rate; 0: the bundle's */
-    uint32_t event_capacity;   /* events kept until polled, at least 4 per query and 4 more; 0: 256 or that */
-    uint32_t emit_embeddings;  /* 1: an EMBEDDING event for every window and query */
+    uint32_t stride;             /* sampled frames between windows; 0: the bundle's */
+    float fps;                   /* sampling rate; 0: the bundle's */
+    uint32_t event_capacity;     /* events kept until polled, at least 4 per query and 4 more; 0: 256 or that */
+    uint32_t emit_embeddings;    /* 1: an EMBEDDING event for every window and query */
     vlj_decode_when decode_when; /* 0 (NEVER) with use_decode_when = 0 means the bundle's */
     uint32_t use_decode_when;    /* 1: take decode_when as it is */
     uint32_t max_frame_width, max_frame_height; /* pictures up to this size are planned for; 0: 3840 x 3840 */
-    uint32_t trace_capacity;     /* spans kept for vlj_stream_trace; 0: none */
-    vlj_gate_options gate;       /* struct_size 0: the bundle's */
+    uint32_t trace_capacity;                    /* spans kept for vlj_stream_trace; 0: none */
+    const vlj_gate_options *gate;               /* NULL: the bundle's */
 } vlj_stream_options;
 
 typedef enum vlj_event_type {
@@ -303,57 +324,58 @@ typedef enum vlj_event_type {
 
 typedef enum vlj_reason {
     VLJ_REASON_NONE = 0,
-    VLJ_REASON_FIRST = 1,     /* shift: the stream's first window */
-    VLJ_REASON_WARD = 2,      /* shift: Ward cost above its threshold */
-    VLJ_REASON_VARIANCE = 3,  /* shift: local variance above its threshold */
-    VLJ_REASON_HEARTBEAT = 4, /* shift: max_interval_ns is over */
-    VLJ_REASON_END = 5,       /* a segment closed by the stream's end */
-    VLJ_REASON_ONSET = 6,     /* text: decoded from the mean of the last m predictions at the shift */
-    VLJ_REASON_CLOSE = 7,     /* text: decoded from the whole segment's mean when it closed */
-    VLJ_REASON_FRAME_RING_FULL = 8,     /* dropped: frames that found no room */
-    VLJ_REASON_WINDOW_LATE = 9,         /* dropped: windows overtaken by newer ones */
-    VLJ_REASON_DECODE_SUPERSEDED = 10,  /* dropped: decodes overtaken by newer ones */
-    VLJ_REASON_EVENT_QUEUE_FULL = 11,   /* dropped: events that nobody took in time */
-    VLJ_REASON_TIMESTAMP = 12,          /* dropped: frames whose timestamp repeats or goes backwards */
-    VLJ_REASON_DECODE_FAILED = 13,      /* dropped: a decode that the backend failed; text has the sentence */
-    VLJ_REASON_STRIDE_UP = 14,          /* degraded to / recovered from: level 1 */
-    VLJ_REASON_DECODE_DEFERRED = 15,    /* level 2 */
-    VLJ_REASON_WINDOWS_DROPPED = 16     /* level 3 */
+    VLJ_REASON_FIRST = 1,              /* shift: the stream's first window */
+    VLJ_REASON_WARD = 2,               /* shift: Ward cost above its threshold */
+    VLJ_REASON_VARIANCE = 3,           /* shift: local variance above its threshold */
+    VLJ_REASON_HEARTBEAT = 4,          /* shift: max_interval_ns is over */
+    VLJ_REASON_END = 5,                /* a segment closed by the stream's end */
+    VLJ_REASON_ONSET = 6,              /* text: decoded from the mean of the last m predictions at the shift */
+    VLJ_REASON_CLOSE = 7,              /* text: decoded from the whole segment's mean when it closed */
+    VLJ_REASON_FRAME_RING_FULL = 8,    /* dropped: frames that found no room */
+    VLJ_REASON_WINDOW_LATE = 9,        /* dropped: windows overtaken by newer ones */
+    VLJ_REASON_DECODE_SUPERSEDED = 10, /* dropped: decodes overtaken by newer ones */
+    VLJ_REASON_EVENT_QUEUE_FULL = 11,  /* dropped: events that nobody took in time */
+    VLJ_REASON_TIMESTAMP = 12,         /* dropped: frames whose timestamp repeats or goes backwards */
+    VLJ_REASON_DECODE_FAILED = 13,     /* dropped: a decode that the backend failed; text has the sentence */
+    VLJ_REASON_STRIDE_UP = 14,         /* degraded to / recovered from: level 1 */
+    VLJ_REASON_DECODE_DEFERRED = 15,   /* level 2 */
+    VLJ_REASON_WINDOWS_DROPPED = 16    /* level 3 */
 } vlj_reason;
 
 typedef struct vlj_event {
     uint32_t struct_size;
     vlj_event_type type;
     vlj_reason reason;
-    uint32_t query;            /* index among the stream's queries */
-    uint64_t sequence;         /* 0, 1, 2 ... per stream, in the order of polling */
-    uint64_t window;           /* index of the window that it belongs to */
-    int64_t start_ns, end_ns;  /* SHIFT, EMBEDDING: the window's first and last frame. TEXT: the segment's span so far */
-    float score;               /* gate score that decided (Ward cost or variance) */
+    uint32_t query;           /* index among the stream's queries */
+    uint64_t sequence;        /* 0, 1, 2 ... per stream, in the order of polling */
+    uint64_t window;          /* index of the window that it belongs to */
+    int64_t start_ns, end_ns; /* SHIFT, EMBEDDING: the window's first and last frame. TEXT: the segment's span so far */
+    float score;              /* gate score that decided (Ward cost or variance) */
     float threshold;
-    float confidence;          /* TEXT: exp(mean log-probability), or cosine of the nearest phrase */
-    uint32_t level;            /* DEGRADED, RECOVERED: the ladder's level from now on */
-    uint64_t count;            /* DROPPED: how many */
-    const char *text;          /* TEXT; "" otherwise. Valid until the next poll of this stream */
-    const float *embedding;    /* EMBEDDING, TEXT: [E] that was predicted or decoded; NULL otherwise. Same lifetime */
+    float confidence;       /* TEXT: exp(mean log-probability), or cosine of the nearest phrase */
+    uint32_t level;         /* DEGRADED, RECOVERED: the ladder's level from now on */
+    uint64_t count;         /* DROPPED: how many */
+    const char *text;       /* TEXT; "" otherwise. Valid until the next poll of this stream */
+    const float *embedding; /* EMBEDDING, TEXT: [E] that was predicted or decoded; NULL otherwise. Same lifetime */
     uint32_t embedding_width;
-    int64_t latency_ns;        /* arrival of the window's last frame -> this event; 0 in a replay whose host injected no
-                                  clock, and in events that no window caused */
+    int64_t latency_ns; /* arrival of the window's last frame -> this event; 0 in a replay whose host injected no
+                           clock, and in events that no window caused */
 } vlj_event;
 
 VLJ_API vlj_status vlj_stream_open(vlj_model *model, const vlj_stream_options *options, vlj_stream **stream);
-/* Takes one picture (copied while it is resized). Never blocks on inference. In replay, VLJ_WOULD_BLOCK says that a window
- * is waiting: step, then push the same frame again. In real time a frame that finds no room is VLJ_OK, counted and told by
- * DROPPED. Size and format are the first frame's from then on (VLJ_E_FRAME_SIZE, VLJ_E_FRAME_FORMAT), timestamps ascend
- * (VLJ_E_TIMESTAMP); the stream goes on after each of these. VLJ_E_STATE after finish, cancel or a failure. */
+/* Takes one picture (copied while it is resized). Never blocks on inference. In replay, VLJ_WOULD_BLOCK says that a
+ * window is waiting: step, then push the same frame again. In real time a frame that finds no room is VLJ_OK, counted
+ * and told by DROPPED. Size and format are the first frame's from then on (VLJ_E_FRAME_SIZE, VLJ_E_FRAME_FORMAT),
+ * timestamps ascend (VLJ_E_TIMESTAMP); the stream goes on after each of these. VLJ_E_STATE after finish, cancel or a
+ * failure. */
 VLJ_API vlj_status vlj_stream_push(vlj_stream *stream, const vlj_frame *frame);
-/* Replay: processes at most one waiting window on the calling thread. VLJ_OK: one was processed, or the stream's end was;
- * VLJ_WOULD_BLOCK: none waits, or the event queue lacks room for what it may give: poll first. An engine's failure ends
- * the stream: the error comes once, then END. */
+/* Replay: processes at most one waiting window on the calling thread. VLJ_OK: one was processed, or the stream's end
+ * was; VLJ_WOULD_BLOCK: none waits, or the event queue lacks room for what it may give: poll first. An engine's failure
+ * ends the stream: the error comes once, then END. */
 VLJ_API vlj_status vlj_stream_step(vlj_stream *stream);
-/* Next event in order. VLJ_WOULD_BLOCK: none within timeout_ns (0: at once; negative: wait). VLJ_END: all taken. A replay
- * has nobody to wait for: it answers at once. In real time an engine's failure comes from here, once, after the events
- * before it; END follows. */
+/* Next event in order. VLJ_WOULD_BLOCK: none within timeout_ns (0: at once; negative: wait). VLJ_END: all taken. A
+ * replay has nobody to wait for: it answers at once. In real time an engine's failure comes from here, once, after the
+ * events before it; END follows. */
 VLJ_API vlj_status vlj_stream_poll(vlj_stream *stream, vlj_event *event, int64_t timeout_ns);
 /* No more frames. Real time: returns at once; what is under way finishes, then END. Replay: step until WOULD_BLOCK. */
 VLJ_API vlj_status vlj_stream_finish(vlj_stream *stream);
@@ -362,13 +384,13 @@ VLJ_API vlj_status vlj_stream_cancel(vlj_stream *stream);
 VLJ_API void vlj_stream_close(vlj_stream *stream);
 
 typedef enum vlj_stage {
-    VLJ_STAGE_FRAME = 0,   /* resize + crop of a sampled frame */
+    VLJ_STAGE_FRAME = 0, /* resize + crop of a sampled frame */
     VLJ_STAGE_ENCODE = 1,
     VLJ_STAGE_PREDICT = 2,
     VLJ_STAGE_GATE = 3,
     VLJ_STAGE_PREFILL = 4,
-    VLJ_STAGE_TOKENS = 5,  /* all decode steps of one text */
-    VLJ_STAGE_WINDOW = 6,  /* a whole window: encode, predict, gate and the core's own work, decode apart */
+    VLJ_STAGE_TOKENS = 5,   /* all decode steps of one text */
+    VLJ_STAGE_WINDOW = 6,   /* a whole window: encode, predict, gate and the core's own work, decode apart */
     VLJ_STAGE_OVERHEAD = 7, /* the part of a window that is the core's own: WINDOW - ENCODE - PREDICT engine time */
     VLJ_STAGE_COUNT = 8
 } vlj_stage;
@@ -392,7 +414,8 @@ typedef struct vlj_stats {
 } vlj_stats;
 
 VLJ_API vlj_status vlj_stream_stats(const vlj_stream *stream, vlj_stats *stats);
-/* Writes the kept spans as Chrome/Perfetto JSON; `written` is the length without NUL. VLJ_E_BUFFER tells what is needed. */
+/* Writes the kept spans as Chrome/Perfetto JSON; `written` is the length without NUL. VLJ_E_BUFFER tells what is
+ * needed. */
 VLJ_API vlj_status vlj_stream_trace(const vlj_stream *stream, char *json, size_t json_bytes, size_t *written);
 
 typedef struct vlj_memory {
@@ -411,23 +434,24 @@ typedef struct vlj_gate vlj_gate;
 
 typedef struct vlj_gate_result {
     uint32_t struct_size;
-    uint32_t shift;     /* 1: this prediction starts a new segment */
+    uint32_t shift; /* 1: this prediction starts a new segment */
     vlj_reason reason;
-    float score;        /* the larger of ward/ward_threshold and variance/variance_threshold decides; this is its raw value */
+    float score; /* the larger of ward/ward_threshold and variance/variance_threshold decides; this is its raw value */
     float threshold;
     float ward, variance; /* raw, this window */
 } vlj_gate_result;
 
 VLJ_API vlj_status vlj_gate_open(const vlj_gate_options *options, vlj_gate **gate);
 VLJ_API vlj_status vlj_gate_push(vlj_gate *gate, const float *embedding, int64_t timestamp_ns, vlj_gate_result *result);
-/* Mean of the last m predictions, as far as they belong to the open segment (right after a shift those of the new content
- * alone), unit length [E]. */
+/* Mean of the last m predictions, as far as they belong to the open segment (right after a shift those of the new
+ * content alone), unit length [E]. */
 VLJ_API vlj_status vlj_gate_recent_mean(const vlj_gate *gate, float *embedding, size_t embedding_floats);
 VLJ_API void vlj_gate_close(vlj_gate *gate);
 
-/* Offline: Ward clustering with temporal connectivity of embeddings [count, width] into `segments` stretches, O(N log N).
- * `starts` takes `segments` ascending indices, starts[0] = 0. */
-VLJ_API vlj_status vlj_segment(const float *embeddings, size_t count, uint32_t width, size_t segments, uint64_t *starts);
+/* Offline: Ward clustering with temporal connectivity of embeddings [count, width] into `segments` stretches, O(N log
+ * N). `starts` takes `segments` ascending indices, starts[0] = 0. */
+VLJ_API vlj_status vlj_segment(const float *embeddings, size_t count, uint32_t width, size_t segments,
+                               uint64_t *starts);
 
 /* ---- index and image ------------------------------------------------------------------------------------------ */
 
@@ -450,13 +474,14 @@ typedef struct vlj_section {
     uint32_t struct_size;
     uint32_t kind;
     char name[64];
-    char file[64];         /* "" when it lies inside the opened file */
-    uint64_t size;         /* bytes */
+    char file[64]; /* "" when it lies inside the opened file */
+    uint64_t size; /* bytes */
     uint8_t sha256[32];
-    const uint8_t *bytes;  /* memory-mapped, lives as long as the index */
+    const uint8_t *bytes; /* memory-mapped, lives as long as the index */
 } vlj_section;
 
-/* Opens and checks a bundle's index or an image without any backend. verify_hashes: 1 compares every section's SHA-256. */
+/* Opens and checks a bundle's index or an image without any backend. verify_hashes: 1 compares every section's SHA-256.
+ */
 VLJ_API vlj_status vlj_index_open(const char *path, uint32_t verify_hashes, vlj_index **index);
 /* The same over bytes in memory (an image in flash); `bytes` must outlive the index and be 64-byte aligned. */
 VLJ_API vlj_status vlj_index_open_memory(const void *bytes, size_t size, uint32_t verify_hashes, vlj_index **index);

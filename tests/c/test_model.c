@@ -59,7 +59,12 @@ static void test_describe(void) {
     CHECK(d.format_version == 1 && d.component_mask == 0x1f && d.query_count == 2 && d.phrase_bank_count == 1);
     CHECK(strcmp(d.name, "fixture") == 0 && strcmp(d.precision, "fp32") == 0 && strcmp(d.backend, "callback") == 0);
     CHECK(strlen(d.bundle_sha256) == 64 && d.frames == 4 && d.stride == 2 && d.fps == 10.0f && d.embedding_width == 8);
-    CHECK(d.decoder_cache_length == 24 && d.gate.smoothing == 1 && d.gate.width == 8);
+    CHECK(d.decoder_cache_length == 24);
+    vlj_gate_options gate;
+    VLJ_INIT(gate);
+    CHECK_OK(vlj_model_gate(model, &gate));
+    CHECK(gate.smoothing == 1 && gate.width == 8);
+    CHECK_FAILS(vlj_model_gate(NULL, &gate), VLJ_E_ARGUMENT, "model is NULL");
     vlj_model_description older; /* a caller of an older header, with a shorter struct */
     memset(&older, 0x5A, sizeof older);
     older.struct_size = offsetof(vlj_model_description, frames);

@@ -48,7 +48,7 @@ def export_component(
 ) -> ExportedComponent:
     """Writes `<folder>/<name>.onnx`; the same weights give the same bytes."""
     graph = component_graph(name, model)
-    with _quiet():
+    with quiet():
         program = torch.onnx.export(
             graph,
             example_inputs(name, model.config),
@@ -113,7 +113,7 @@ def _save(network: ir.Model, path: Path, external_bytes: int) -> Path | None:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """Keeps the exporter's notes about optional packages off the terminal."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level

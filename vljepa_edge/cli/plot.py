@@ -50,7 +50,7 @@ class Text:
         if self._face is not None:
             cv2.putText(image, text, at, colour, self._face, size)
         else:
-            plain = text.encode("ascii", "replace").decode()
+            plain = text.replace("…", "...").encode("ascii", "replace").decode()
             cv2.putText(
                 image, plain, at, cv2.FONT_HERSHEY_SIMPLEX, size / 30, colour, 1, cv2.LINE_AA
             )
@@ -141,7 +141,7 @@ class Row:
                 continue
             x0, x1 = round(self.x(start_s)), round(self.x(end_s)) - 1
             cv2.rectangle(self._image, (x0, y0), (max(x0 + 1, x1), y1), tints[i % 2], -1)
-            lines = self._text.lines(words, 14, x1 - x0 - 10, 2)
+            lines = self._text.lines(words, 14, x1 - x0 - 10, 2) if x1 - x0 > 48 else []
             y = y0 + (25 if len(lines) == 1 else 17)
             for line in lines:
                 self._text.put(self._image, line, x0 + 6, y, 14, INK)

@@ -167,13 +167,14 @@ class _Run:
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(parameters, self.recipe.gradient_clip)
             optimizer.step(rate)
-            losses.append(float(loss.detach()))
+            latest = float(loss.detach())
+            losses.append(latest)
             if (step + 1) % 20 == 0 or step + 1 == stage.steps:
                 speed = stage.batch * len(losses) / (time.monotonic() - started)
                 self.log.write(stage.task, step + 1, float(np.mean(losses)), rate, speed)
                 started, losses = time.monotonic(), []
             if self.progress is not None:
-                self.progress(stage.task, step + 1, stage.steps, losses[-1] if losses else math.nan)
+                self.progress(stage.task, step + 1, stage.steps, latest)
             if (step + 1) % save_every == 0 and step + 1 < stage.steps:
                 save(number, step + 1, optimizer)
 
@@ -220,14 +221,15 @@ class _Run:
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(decoder.parameters(), self.recipe.gradient_clip)
             optimizer.step()
-            losses.append(float(loss.detach()))
+            latest = float(loss.detach())
+            losses.append(latest)
             if (step + 1) % 50 == 0 or step + 1 == stage.steps:
                 speed = stage.batch * len(losses) / (time.monotonic() - started)
                 rate = optimizer.param_groups[0]["lr"]
                 self.log.write("decoder", step + 1, float(np.mean(losses)), rate, speed)
                 started, losses = time.monotonic(), []
             if self.progress is not None:
-                self.progress("decoder", step + 1, stage.steps, losses[-1] if losses else math.nan)
+                self.progress("decoder", step + 1, stage.steps, latest)
             if (step + 1) % 500 == 0 and step + 1 < stage.steps:
                 save(number, step + 1, optimizer)
 

@@ -1,0 +1,62 @@
+"""Turns a training folder into the checkpoint that ships: half precision, with its recipe as card.
+
+    python -m vljepa_edge.model.release FOLDER checkpoints/nano
+
+What is exported from a release is the float32 model of these rounded weights, so that checkpoint
+and bundle are the same model to the last bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from . import checkpoint
+from .recipe import nano_recipe
+
+
+def training_log(folder: Path) -> list[dict[str, Any]]:
+    """The last row of each stage in `log.csv`."""
+    last: dict[str, dict[str, Any]] = {}
+    with (folder / "log.csv").open(encoding="utf-8") as file:
+        for row in csv.DictReader(file):
+            last[row["stage"]] = {
+                "stage": row["stage"],
+                "steps": int(row["step"]),
+                "loss": float(row["loss"]),
+            }
+    return list(last.values())
+
+
+def release(folder: Path, output: Path) -> None:
+    """Writes `output` from a finished training folder. Raises CheckpointError where it isn't one."""
+    opened = checkpoint.load(folder)
+    if opened.card.get("stage") != "done":
+        raise checkpoint.CheckpointError(
+            f"{folder}: training stopped in stage {opened.card.get('stage')!r}; "
+            "run `vljepa train` again to finish it"
+        )
+    card = {
+        "name": opened.model.config.name,
+        "trained_on": "sprite world (docs/world.md), split train",
+        "parameters": opened.model.parameter_count(),
+        "recipe": dataclasses.asdict(nano_recipe()),
+        "log": training_log(folder),
+        "licence": "Apache-2.0; trained on pictures listed in world/atlas/NOTICE.md",
+    }
+    checkpoint.save(output, opened.model, opened.tokenizer, card, dtype=torch.float16)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(
+        prog="python -m vljepa_edge.model.release", description=__doc__
+    )
+    parser.add_argument("folder", type=Path, help="a finished training folder")
+    parser.add_argument("output", type=Path, help="the checkpoint folder to write")
+    arguments = parser.parse_args()
+    release(arguments.folder, arguments.output)

@@ -34,12 +34,12 @@ def training_log(folder: Path) -> list[dict[str, Any]]:
 
 
 def release(folder: Path, output: Path) -> None:
-    """Writes `output` from a finished training folder. Raises CheckpointError where it isn't one."""
+    """Writes `output` from a finished training folder; CheckpointError where it isn't finished."""
     opened = checkpoint.load(folder)
     if opened.card.get("stage") != "done":
+        stage = opened.card.get("stage")
         raise checkpoint.CheckpointError(
-            f"{folder}: training stopped in stage {opened.card.get('stage')!r}; "
-            "run `vljepa train` again to finish it"
+            f"{folder}: training stopped in stage {stage!r}; run `vljepa train` again to finish it"
         )
     card = {
         "name": opened.model.config.name,

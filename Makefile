@@ -53,7 +53,7 @@ clean: ## remove .venv and everything built
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
 $(BIN)/python:
-	$(PYTHON) -m venv $(VENV)
+	$(PYTHON) -m venv $(VENV) || { rm -rf $(VENV); echo "make: $(PYTHON) cannot make a virtual environment; on Debian and Ubuntu: apt install python3-venv"; exit 1; }
 
 # The runtime and its dependencies; the C core is compiled into runtime/_core.abi3.so.
 $(VENV)/.runtime: $(HOUSE) $(C_FILES) | $(BIN)/python

@@ -14,6 +14,7 @@ Environment switches:
 from __future__ import annotations
 
 import os
+import sysconfig
 from pathlib import Path
 
 from setuptools import find_packages, setup
@@ -36,9 +37,21 @@ def package_map() -> dict[str, str]:
     return folders
 
 
+def check_headers() -> None:
+    """Says what to install where the compiler would only say that Python.h is missing."""
+    folder = Path(sysconfig.get_path("include"))
+    if not (folder / "Python.h").exists():
+        raise SystemExit(
+            f"vljepa-edge: {folder}/Python.h is missing, and the C core needs it to build; "
+            "on Debian and Ubuntu: apt install python3-dev"
+        )
+
+
 if __name__ == "__main__":
     folders = package_map()
     without_core = os.environ.get("VLJEPA_WITHOUT_CORE") == "1"
+    if not without_core:
+        check_headers()
     setup(
         packages=sorted(folders),
         package_dir=folders,

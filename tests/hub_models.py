@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -125,11 +126,23 @@ def save_embedding_gemma(folder: Path, **changes: Any) -> tuple[Any, list[Tensor
     return model, heads
 
 
-def pixels_for_upstream(frames: Tensor, config: VLJEPAConfig) -> Tensor:
+def assert_parity(case: str, found: Tensor, expected: Tensor, limit: float = 1e-5) -> None:
+    """Equal to within `limit`; also a row of docs/weights.md's table, in the file PARITY_TABLE."""
+    assert found.shape == expected.shape
+    difference = float((found - expected).abs().max())
+    if table := os.environ.get("PARITY_TABLE"):
+        with Path(table).open("a", encoding="utf-8") as file:
+            file.write(f"| {case} | {difference:.1e} | {limit:.0e} |\n")
+    assert difference <= limit, f"{case}: {difference:.2e}"
+
+
+def pixels_for_upstream(
+    frames: Tensor, config: VLJEPAConfig, dtype: torch.dtype = torch.float32
+) -> Tensor:
     """uint8 [B,T,3,H,W] as transformers' processor hands it on."""
-    mean = torch.tensor(config.mean).view(1, 1, 3, 1, 1)
-    std = torch.tensor(config.std).view(1, 1, 3, 1, 1)
-    return (frames / 255 - mean) / std
+    mean = torch.tensor(config.mean, dtype=dtype).view(1, 1, 3, 1, 1)
+    std = torch.tensor(config.std, dtype=dtype).view(1, 1, 3, 1, 1)
+    return (frames.to(dtype) / 255 - mean) / std
 
 
 def random_frames(batch: int, time: int, height: int, width: int) -> Tensor:

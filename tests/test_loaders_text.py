@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hub_models import edit_json, save_embedding_gemma, save_llama
+from hub_models import assert_parity, edit_json, save_embedding_gemma, save_llama
 from vljepa_edge.model.config import (
     GemmaConfig,
     PredictorConfig,
@@ -92,12 +92,13 @@ def test_predictor_is_the_last_layers_of_a_llama(llama_hub: tuple[Path, Any], la
     expected = model(inputs_embeds=inputs, attention_mask=bias, use_cache=False).last_hidden_state
     model.layers, model.config.num_hidden_layers = kept, len(kept)
     real = whole.bool()
-    assert (found[real] - expected[real]).abs().max() <= 1e-5
+    assert_parity(f"Predictor, last {layers} of 5 Llama layers", found[real], expected[real])
     # Both ways round: padding the query to 512 changes nothing, and the embedding is the mean's.
     query = ours.embed_tokens(F.pad(ids[:1], (0, 507)))
     padded = ours(visual[:1], query, F.pad(mask[:1], (0, 507)))
     pooled = ours.out_proj(expected[:1].mean(1))
-    assert (padded - F.normalize(pooled, dim=-1)).abs().max() <= 1e-5
+    expected = F.normalize(pooled, dim=-1)
+    assert_parity(f"Predictor, {layers} layers, query padded to 512", padded, expected)
 
 
 def test_fresh_projections_follow_the_seed(llama_hub: tuple[Path, Any]) -> None:
@@ -133,13 +134,13 @@ def test_y_decoder_gives_the_logits_of_the_lm(tmp_path: Path) -> None:
         mask = torch.cat((torch.full((length, cache), -1e9), causal_mask), 1)
         tokens = ours.embed_tokens(ids[:1, :length])
         found, _ = ours.step(tokens, torch.arange(length), mask, nothing)
-        assert (found - logits[:, length - 1]).abs().max() <= 1e-5
+        assert_parity(f"Y-Decoder, step over {length} tokens", found, logits[:, length - 1])
 
     # With its prefix: transformers reads the soft tokens as embeddings under the same mask.
     inputs = torch.cat((ours.soft_tokens(embedding), causal.model.embed_tokens(ids)), 1)
     mask = ours.prefix_mask(15)[None, None].expand(2, 1, 15, 15)
     expected = causal(inputs_embeds=inputs, attention_mask=mask).logits[:, 3:]
-    assert (ours(embedding, ids) - expected).abs().max() <= 1e-5
+    assert_parity("Y-Decoder, prefix of 3, logits", ours(embedding, ids), expected)
 
 
 @torch.no_grad()
@@ -150,7 +151,9 @@ def test_y_decoder_without_a_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     monkeypatch.setattr(ours, "config", dataclasses.replace(decoder, prefix_tokens=0))
     monkeypatch.setattr(ours, "soft_tokens", lambda embedding: torch.zeros(len(embedding), 0, 96))
     ids = torch.randint(0, 300, (2, 20), generator=torch.Generator().manual_seed(9))
-    assert (ours(torch.zeros(2, 256), ids) - causal(ids).logits).abs().max() <= 1e-5
+    assert_parity(
+        "Y-Decoder, no prefix, logits", ours(torch.zeros(2, 256), ids), causal(ids).logits
+    )
 
 
 def test_equal_but_separate_tables_are_taken(tmp_path: Path) -> None:
@@ -201,12 +204,13 @@ def test_y_encoder_is_embedding_gemma(
     mask[1, 30:] = 0
     hidden = theirs(input_ids=ids, attention_mask=mask.long()).last_hidden_state
     real = mask.bool()
-    assert (ours.hidden(ids, mask)[real] - hidden[real]).abs().max() <= 1e-5
+    assert_parity("Y-Encoder, Gemma 3 tokens", ours.hidden(ids, mask)[real], hidden[real])
     pooled = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     if dense_heads:
         for head in heads:
             pooled = pooled @ head.T
         pooled = F.normalize(pooled, dim=-1)
     expected = F.normalize(ours.projector(pooled), dim=-1)
-    assert (ours(ids, mask) - expected).abs().max() <= 1e-5
+    heads_used = "with" if dense_heads else "without"
+    assert_parity(f"Y-Encoder, {heads_used} dense heads", ours(ids, mask), expected)
     assert (ours(ids[1:, :30]) - expected[1:]).abs().max() <= 1e-5  # true length, no mask

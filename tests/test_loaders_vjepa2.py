@@ -1,4 +1,7 @@
-"""X-Encoder from V-JEPA 2 and 2.1 checkpoints, against transformers and the published formulae."""
+"""X-Encoder from V-JEPA 2 and 2.1 checkpoints, against transformers and the published formulae.
+
+The references run in float64: their own rounding is as large as ours.
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F
-from hub_models import pixels_for_upstream, random_frames, save_vjepa2
+from hub_models import assert_parity, pixels_for_upstream, random_frames, save_vjepa2
 from torch import Tensor
 from vljepa_edge.model.config import VLJEPAConfig, XEncoderConfig, nano
 from vljepa_edge.model.loaders import vjepa2
@@ -21,7 +24,7 @@ pytest.importorskip("transformers")
 @pytest.fixture(scope="module")
 def hub(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any]:
     folder = tmp_path_factory.mktemp("vjepa2")
-    return folder, save_vjepa2(folder)
+    return folder, save_vjepa2(folder).double()
 
 
 def _config(x_encoder: XEncoderConfig) -> VLJEPAConfig:
@@ -46,9 +49,9 @@ def test_equals_transformers(hub: tuple[Path, Any], frames: int, side: int) -> N
     for layer in theirs.encoder.layer:
         layer.attention.grid_size = side // 16
     expected = theirs(
-        pixel_values_videos=pixels_for_upstream(clip, config), skip_predictor=True
+        pixel_values_videos=pixels_for_upstream(clip, config, torch.float64), skip_predictor=True
     ).last_hidden_state
-    assert (ours(clip) - expected).abs().max() <= 1e-5
+    assert_parity(f"X-Encoder, V-JEPA 2, {frames} frames of {side}²", ours(clip), expected)
 
 
 @torch.no_grad()
@@ -65,11 +68,12 @@ def test_a_grid_that_is_not_square(hub: tuple[Path, Any]) -> None:
     for attention in attentions:
         attention.get_position_ids = types.MethodType(positions, attention)
     expected = theirs(
-        pixel_values_videos=pixels_for_upstream(clip, config), skip_predictor=True
+        pixel_values_videos=pixels_for_upstream(clip, config, torch.float64), skip_predictor=True
     ).last_hidden_state
     for attention in attentions:
         del attention.get_position_ids
-    assert (vjepa2.load(folder, config)(clip) - expected).abs().max() <= 1e-5
+    found = vjepa2.load(folder, config)(clip)
+    assert_parity("X-Encoder, V-JEPA 2, 4 frames of 48×80", found, expected)
 
 
 @torch.no_grad()
@@ -81,9 +85,9 @@ def test_an_image_is_one_frame_repeated(hub: tuple[Path, Any]) -> None:
     for layer in theirs.encoder.layer:
         layer.attention.grid_size = 4
     expected = theirs(
-        pixel_values_videos=pixels_for_upstream(image, config), skip_predictor=True
+        pixel_values_videos=pixels_for_upstream(image, config, torch.float64), skip_predictor=True
     ).last_hidden_state
-    assert (ours(image.repeat(1, 2, 1, 1, 1)) - expected).abs().max() <= 1e-5
+    assert_parity("X-Encoder, V-JEPA 2, image", ours(image.repeat(1, 2, 1, 1, 1)), expected)
     with pytest.raises(ValueError, match="1x64x64 are no multiple of the tubelet"):
         ours(image)
 
@@ -91,7 +95,7 @@ def test_an_image_is_one_frame_repeated(hub: tuple[Path, Any]) -> None:
 @torch.no_grad()
 def test_the_upstream_file_gives_the_same_encoder(hub: tuple[Path, Any], tmp_path: Path) -> None:
     folder, theirs = hub
-    upstream = {f"module.backbone.{k}": v for k, v in _upstream_names(theirs).items()}
+    upstream = {f"module.backbone.{k}": v.float() for k, v in _upstream_names(theirs).items()}
     upstream["module.backbone.pos_embed"] = torch.zeros(1, 64, 128)
     others = {name: torch.zeros_like(value) for name, value in upstream.items()}
     path = tmp_path / "vitl.pt"
@@ -163,7 +167,7 @@ def _v21_state(width: int = 128, layers: int = 2) -> dict[str, Tensor]:
 
 
 def _v21_reference(state: dict[str, Tensor], pixels: Tensor, heads: int, layers: int) -> Tensor:
-    """Normalised pixels [B,T,3,H,W] -> features [B,N,D] by the published formulae."""
+    """Normalised pixels float64 [B,T,3,H,W] -> features [B,N,D] by the published formulae."""
     batch, time, _, height, width = pixels.shape
     image = time == 1
     patches, modality = ("patch_embed_img", "img") if image else ("patch_embed", "video")
@@ -185,7 +189,7 @@ def _v21_reference(state: dict[str, Tensor], pixels: Tensor, heads: int, layers:
     turns = torch.polar(torch.ones(1, dtype=torch.float64), torch.cat(angles, 1))  # [N, 3*axis/2]
 
     def rotate(y: Tensor) -> Tensor:  # [B,h,N,d]; the last d - 3*axis stay
-        pairs = torch.view_as_complex(y[..., : 3 * axis].double().unflatten(-1, (-1, 2)))
+        pairs = torch.view_as_complex(y[..., : 3 * axis].unflatten(-1, (-1, 2)))
         return torch.cat((torch.view_as_real(pairs * turns).flatten(-2), y[..., 3 * axis :]), -1)
 
     def affine(y: Tensor, name: str) -> Tensor:
@@ -201,7 +205,7 @@ def _v21_reference(state: dict[str, Tensor], pixels: Tensor, heads: int, layers:
         qkv = affine(norm(x, f"{block}.norm1"), f"{block}.attn.qkv")
         q, k, v = qkv.view(batch, -1, 3, heads, dim).permute(2, 0, 3, 1, 4)
         weights = (rotate(q) @ rotate(k).transpose(-1, -2) * dim**-0.5).softmax(-1)
-        mixed = (weights @ v.double()).float().transpose(1, 2).flatten(2)
+        mixed = (weights @ v).transpose(1, 2).flatten(2)
         x = x + affine(mixed, f"{block}.attn.proj")
         hidden = F.gelu(affine(norm(x, f"{block}.norm2"), f"{block}.mlp.fc1"))
         x = x + affine(hidden, f"{block}.mlp.fc2")
@@ -239,10 +243,12 @@ def test_v21_equals_the_published_formulae(
     path, state = v21
     config = _config(vjepa2.read_config(path))
     clip = random_frames(2, frames, *size)
-    expected = _v21_reference(state, pixels_for_upstream(clip, config), heads=2, layers=2)
+    wide = {name: value.double() for name, value in state.items()}
+    expected = _v21_reference(
+        wide, pixels_for_upstream(clip, config, torch.float64), heads=2, layers=2
+    )
     found = vjepa2.load(path, config)(clip)
-    assert found.shape == expected.shape
-    assert (found - expected).abs().max() <= 1e-5
+    assert_parity(f"X-Encoder, V-JEPA 2.1, {frames} frames of {size[0]}×{size[1]}", found, expected)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from hub_models import (
+    assert_parity,
     pixels_for_upstream,
     random_frames,
     save_embedding_gemma,
@@ -151,12 +152,14 @@ def test_open_vljepa_predicts_as_its_own_code(hub: Hub, tmp_path: Path, x_encode
     pooled = (x * whole[..., None]).sum(1) / whole.sum(1, keepdim=True)
     pooled = pooled @ state["predictor.out_proj.weight"].T + state["predictor.out_proj.bias"]
     expected = F.normalize(pooled, dim=-1)
-    assert (model.predict(frames, ids, mask) - expected).abs().max() <= 1e-5
+    found = model.predict(frames, ids, mask)
+    assert_parity("open-vljepa, predicted embedding", found, expected)
 
     hidden = hub.gemma(input_ids=ids, attention_mask=mask.long()).last_hidden_state
     text = (hidden * mask[..., None]).sum(1) / mask.sum(1, keepdim=True)
     text = text @ state["y_encoder.projector.weight"].T + state["y_encoder.projector.bias"]
-    assert (model.y_encoder(ids, mask) - F.normalize(text, dim=-1)).abs().max() <= 1e-5
+    expected = F.normalize(text, dim=-1)
+    assert_parity("open-vljepa, text embedding", model.y_encoder(ids, mask), expected)
 
 
 def test_open_vljepa_says_what_it_is(hub: Hub, tmp_path: Path) -> None:
@@ -194,14 +197,16 @@ def test_open_vljepa_says_what_it_is(hub: Hub, tmp_path: Path) -> None:
 def test_loading_keeps_one_copy_in_memory(tmp_path: Path) -> None:
     """Anonymous memory after each parameter never exceeds what has been filled by more than 8 MiB.
 
-    The component has 100 MB in float32, and a table of 61 MB.
+    The component has 60 MB in float32, more than half of it one table.
     """
     parts = assemble.Parts(tmp_path, tmp_path / "llama", tmp_path)
-    save_llama(parts.predictor, hidden_size=576, intermediate_size=1024, vocab_size=30_000)
+    save_llama(
+        parts.predictor, hidden_size=576, intermediate_size=1024, layers=2, vocab_size=16_000
+    )
     from vljepa_edge.model.config import PredictorConfig, nano
     from vljepa_edge.model.loaders import llama
 
-    stack, _ = llama.read_last_layers(parts.predictor, 4)
+    stack, _ = llama.read_last_layers(parts.predictor, 2)
     config = dataclasses.replace(nano(), predictor=PredictorConfig(stack, visual_width=24))
     excess: list[int] = []
     start = _anonymous_bytes()
@@ -211,7 +216,7 @@ def test_loading_keeps_one_copy_in_memory(tmp_path: Path) -> None:
         assert 0 < done <= total
 
     predictor = llama.load_predictor(parts.predictor, config, progress=progress)
-    assert sum(4 * p.numel() for p in predictor.parameters()) > 85e6
+    assert sum(4 * p.numel() for p in predictor.parameters()) > 50e6
     assert max(excess) < 8 * 2**20
 
 

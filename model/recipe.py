@@ -56,7 +56,7 @@ def nano_recipe(scale: float = 1.0) -> Recipe:
         stages=(
             Stage("image", steps(2200), 128, 1e-3, 0.3),
             Stage("video", steps(100), 96, 1e-3, 0.3),
-            Stage("query", steps(1150), 96, 1e-3, 0.2, cosine=True),
+            Stage("query", steps(720), 96, 1e-3, 0.2, cosine=True),
         ),
-        decoder=DecoderStage(steps=steps(2000), batch=256, learning_rate=2e-3, noise=0.8),
+        decoder=DecoderStage(steps=steps(1500), batch=256, learning_rate=2e-3, noise=0.8),
     )

@@ -35,7 +35,7 @@ def machine() -> dict[str, Any]:
         "usable_threads": len(os.sched_getaffinity(0)),
         "memory_mb": _memory_mb(),
         "board": _text(Path("/proc/device-tree/model")),
-        "system": f"{platform.system()} {platform.release()} {platform.machine()}",
+        "system": f"{platform.system()} {platform.release().split('-')[0]} {platform.machine()}",
         "python": platform.python_version(),
         "libraries": libraries(),
         "governor": _text(_CPU / "cpu0/cpufreq/scaling_governor"),

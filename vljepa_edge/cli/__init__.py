@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "Turn a checkpoint into a bundle.",
     "train": "Train a model on sprite world.",
     "eval": "Judge a checkpoint or bundle on sprite world.",
+    "bench": "Measure bundles here; predict other devices; compare results.",
     "calibrate": "Fit a bundle's gate to recorded streams.",
 }
 

@@ -85,6 +85,7 @@ def _layer_errors() -> tuple[type[Exception], ...]:
     homes = {
         "vljepa_edge.export.errors": "ExportError",
         "vljepa_edge.model.checkpoint": "CheckpointError",
+        "vljepa_edge.bench.results": "ResultsError",
     }
     return tuple(
         getattr(sys.modules[home], name) for home, name in homes.items() if home in sys.modules

@@ -1,0 +1,1 @@
+"""Results as a Markdown table, CSV, or one self-contained HTML page."""

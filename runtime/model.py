@@ -20,8 +20,14 @@ from vljepa_edge.runtime.engines import Array, Hooks, PythonEngine, core_tensors
 from vljepa_edge.runtime.errors import ArgumentError, check
 from vljepa_edge.runtime.frames import PixelFormat, Pixels, make_window
 from vljepa_edge.runtime.handles import ModelHandle
-from vljepa_edge.runtime.library import find_onnxruntime
-from vljepa_edge.runtime.options import GateOptions, StreamOptions, TextSource
+from vljepa_edge.runtime.library import cache_folder, find_onnxruntime, find_openvino
+from vljepa_edge.runtime.options import (
+    FLOAT_PRECISIONS,
+    FloatPrecision,
+    GateOptions,
+    StreamOptions,
+    TextSource,
+)
 from vljepa_edge.runtime.queries import Query
 from vljepa_edge.runtime.session import Session
 from vljepa_edge.runtime.sources import IterableSource, LimitedSource, Source, open_source
@@ -66,18 +72,28 @@ class Model:
         engine: PythonEngine | None = None,
         log: Callable[[str, str], None] | None = None,
         clock_ns: Callable[[], int] | None = None,
+        float_precision: FloatPrecision | None = None,
+        cache: str | os.PathLike[str] | None = None,
     ) -> None:
         """Opens a bundle folder or image; None is the packaged nano bundle. See `load`."""
+        if float_precision is not None and float_precision not in FLOAT_PRECISIONS:
+            names = ", ".join(FLOAT_PRECISIONS)
+            raise ArgumentError(f"float_precision {float_precision!r} is not one of {names}")
         self.path = default_bundle() if path is None else Path(path)
         self._hooks = Hooks(engine, log, clock_ns)
         options = ffi.new("vlj_model_options *")
         options.struct_size = ffi.sizeof("vlj_model_options")
         options.header_version = lib.VLJ_HEADER_VERSION
         backend_name = ffi.new("char[]", backend.encode())
-        library = find_onnxruntime() if backend == "ort" else None
-        library_name = ffi.new("char[]", os.fsencode(library)) if library else ffi.NULL
+        optional = backend in ("openvino", "auto")
+        library_name = _path(find_onnxruntime() if backend in ("ort", "auto") else None)
+        openvino_name = _path(find_openvino() if optional else None)
+        cache_name = _path((cache or cache_folder()) if optional else None)
         options.backend = backend_name
         options.backend_library = library_name
+        options.openvino_library = openvino_name
+        options.cache_folder = cache_name
+        options.float_precision = FLOAT_PRECISIONS[float_precision] if float_precision else 0
         options.threads = threads
         options.decode_threads = decode_threads
         options.skip_hashes = not verify_hashes
@@ -401,11 +417,18 @@ class Model:
 def load(path: str | os.PathLike[str] | None = None, **options: Any) -> Model:
     """Opens a bundle folder or image; None is the packaged nano bundle.
 
-    Options: backend ("ort" or "callback"), threads (of encode and predict, 0: all), decode_threads,
-    verify_hashes, components (names of those to open; None: all), engine (a PythonEngine for
-    "callback"), log(level, message), clock_ns. Raises BundleError and BackendError.
+    Options: backend ("ort", "openvino", "auto": the faster of them, found by a short trial that is
+    kept, or "callback"), threads (of encode and predict, 0: all), decode_threads, verify_hashes,
+    components (names of those to open; None: all), engine (a PythonEngine for "callback"),
+    log(level, message), clock_ns, float_precision ("float32", "bfloat16", "float16"; None: float32
+    for an FP32 bundle, else the backend's choice), cache (an existing folder for compiled models;
+    None: the user's cache). Raises BundleError and BackendError.
     """
     return Model(path, **options)
+
+
+def _path(path: str | os.PathLike[str] | None) -> Any:
+    return ffi.NULL if path is None else ffi.new("char[]", os.fsencode(path))
 
 
 def _component_mask(components: Iterable[str] | None) -> int:

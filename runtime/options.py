@@ -10,6 +10,7 @@ from vljepa_edge.runtime.errors import ArgumentError
 
 TextSource = Literal["decoder", "phrases", "none"]
 DecodeWhen = Literal["never", "onset", "close", "both"]
+FloatPrecision = Literal["float32", "bfloat16", "float16"]
 
 TEXT_SOURCES: dict[str, int] = {
     "decoder": lib.VLJ_TEXT_DECODER,
@@ -21,6 +22,11 @@ DECODE_WHEN: dict[str, int] = {
     "onset": lib.VLJ_DECODE_ONSET,
     "close": lib.VLJ_DECODE_CLOSE,
     "both": lib.VLJ_DECODE_BOTH,
+}
+FLOAT_PRECISIONS: dict[str, int] = {
+    "float32": lib.VLJ_FLOATS_FLOAT32,
+    "bfloat16": lib.VLJ_FLOATS_BFLOAT16,
+    "float16": lib.VLJ_FLOATS_FLOAT16,
 }
 
 

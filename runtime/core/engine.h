@@ -27,6 +27,8 @@ typedef struct vlj_backend_context {
     const vlj_host *host;
     const char *library;                   /* options.backend_library, may be NULL */
     const vlj_engine_callbacks *callbacks; /* NULL where the caller gave none; lives as long as the model */
+    const char *openvino_library;          /* options.openvino_library, may be NULL */
+    const char *cache_folder;              /* options.cache_folder, may be NULL */
 } vlj_backend_context;
 
 typedef struct vlj_engine_spec {
@@ -39,6 +41,7 @@ typedef struct vlj_engine_spec {
     uint32_t spinning;  /* 1: worker threads may spin between operators */
     const vlj_config *config;
     const vlj_index *index; /* for ENGINE_DATA */
+    vlj_float_precision float_precision;
 } vlj_engine_spec;
 
 struct vlj_backend {
@@ -50,11 +53,14 @@ struct vlj_backend {
                       uint32_t output_count);
     size_t (*memory)(const vlj_engine *engine); /* the backend's own bytes; 0: unknown */
     void (*close)(vlj_engine *engine);
+    const char *(*chosen)(const vlj_engine *engine); /* "auto": the backend behind it; NULL: it is what it is named */
 };
 
 /* VLJ_E_BACKEND_MISSING lists the names there are. NULL or "" is the default, "ort". */
 vlj_status vlj_backend_find(const char *name, const vlj_backend **backend);
 extern const vlj_backend vlj_backend_ort;
+extern const vlj_backend vlj_backend_openvino;
+extern const vlj_backend vlj_backend_auto;
 extern const vlj_backend vlj_backend_callback;
 
 /* ---- signatures ---- */

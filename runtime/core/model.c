@@ -133,7 +133,8 @@ static vlj_status check_decoder_tables(const vlj_model *model) {
 
 static vlj_status open_engine(vlj_model *model, const vlj_model_options *options, vlj_component component) {
     const vlj_backend_context context = {&model->host, options->backend_library,
-                                         options->callbacks != NULL ? &model->callbacks : NULL};
+                                         options->callbacks != NULL ? &model->callbacks : NULL,
+                                         options->openvino_library, options->cache_folder};
     vlj_engine_spec spec = {.component = component, .config = &model->config, .index = model->index, .file = ""};
     vlj_section section;
     if (vlj_index_has(model->index, VLJ_SECTION_ENGINE, vlj_component_name(component))) {
@@ -148,6 +149,7 @@ static vlj_status open_engine(vlj_model *model, const vlj_model_options *options
     }
     int decodes = component == VLJ_Y_DECODER || component == VLJ_Y_DECODER_PREFIX;
     spec.threads = !decodes ? options->threads : options->decode_threads > 0 ? options->decode_threads : 1;
+    spec.float_precision = options->float_precision;
     spec.spinning = !decodes; /* a decode step is short, and spinning would take cores from the next window */
     return model->backend->open(&context, &spec, &model->engines[component]);
 }
@@ -295,8 +297,12 @@ vlj_status vlj_model_describe(const vlj_model *model, vlj_model_description *des
     snprintf(d.precision, sizeof d.precision, "%.15s", c->precision);
     snprintf(d.backend, sizeof d.backend, "%s", model->backend->name);
     vlj_sha256_hex(vlj_index_digest(model->index), d.bundle_sha256);
-    for (int i = 0; i < VLJ_COMPONENT_COUNT; i++) {
+    for (int i = VLJ_COMPONENT_COUNT - 1; i >= 0; i--) {
         d.component_mask |= model->engines[i] != NULL ? 1u << i : 0;
+        if (model->engines[i] != NULL && model->backend->chosen != NULL) { /* the X-Encoder's is the one that counts */
+            snprintf(d.backend, sizeof d.backend, "%s: %s", model->backend->name,
+                     model->backend->chosen(model->engines[i]));
+        }
     }
     while (vlj_index_nth(model->index, VLJ_SECTION_PHRASE_BANK, d.phrase_bank_count, &section)) {
         d.phrase_bank_count++;

@@ -141,10 +141,20 @@ typedef struct vlj_engine_callbacks {
 
 typedef struct vlj_model vlj_model;
 
+/* What a backend computes in where the bundle's graph says float. BUNDLE: float32 for an FP32 bundle, else the
+ * backend's own choice, which is bfloat16 on CPUs with units for it. Gate thresholds are calibrated for the bundle's
+ * choice. */
+typedef enum vlj_float_precision {
+    VLJ_FLOATS_BUNDLE = 0,
+    VLJ_FLOATS_FLOAT32 = 1,
+    VLJ_FLOATS_BFLOAT16 = 2,
+    VLJ_FLOATS_FLOAT16 = 3
+} vlj_float_precision;
+
 typedef struct vlj_model_options {
     uint32_t struct_size;
     uint32_t header_version;     /* VLJ_HEADER_VERSION */
-    const char *backend;         /* "ort" (default) or "callback" */
+    const char *backend;         /* "ort" (default), "openvino", "auto" or "callback" */
     const char *backend_library; /* path of libonnxruntime.so*; NULL: the loader's search path */
     uint32_t threads;            /* intra-op threads of encode + predict; 0: all */
     uint32_t decode_threads;     /* intra-op threads of the Y-Decoder; 0: 1 */
@@ -152,6 +162,9 @@ typedef struct vlj_model_options {
     uint32_t component_mask;     /* bit i opens component i; 0: all that the bundle has */
     const vlj_hooks *hooks;      /* copied */
     const vlj_engine_callbacks *callbacks; /* copied; for backend "callback" */
+    const char *openvino_library;          /* path of libopenvino_c.so*; NULL: the loader's search path */
+    const char *cache_folder;              /* exists; for compiled models and what "auto" found out; NULL: none */
+    vlj_float_precision float_precision;   /* for backends that can choose: "openvino" and "auto" */
 } vlj_model_options;
 
 typedef enum vlj_decode_when {
@@ -258,7 +271,21 @@ VLJ_API vlj_status vlj_phrase_text(const vlj_model *model, uint32_t bank, uint32
 
 /* ---- frames ------------------------------------------------------------------------------------------------- */
 
-typedef enum vlj_pixel_format { VLJ_RGB24 = 0, VLJ_BGR24 = 1, VLJ_GRAY8 = 2 } vlj_pixel_format;
+typedef enum vlj_pixel_format {
+    VLJ_RGB24 = 0,
+    VLJ_BGR24 = 1,
+    VLJ_GRAY8 = 2,
+    VLJ_NV12 = 3, /* planes: luma; interleaved U, V at half size (rounded up) */
+    VLJ_I420 = 4  /* planes: luma; U; V */
+} vlj_pixel_format;
+
+/* What NV12 and I420 mean by luma and chroma. The first is OpenCV's; cameras and H.264 in HD mostly use BT709. */
+typedef enum vlj_yuv_standard {
+    VLJ_BT601 = 0, /* luma 16-235 */
+    VLJ_BT709 = 1,
+    VLJ_BT601_FULL = 2, /* luma 0-255, as in JPEG */
+    VLJ_BT709_FULL = 3
+} vlj_yuv_standard;
 
 typedef struct vlj_frame {
     uint32_t struct_size;
@@ -267,6 +294,7 @@ typedef struct vlj_frame {
     const uint8_t *planes[3]; /* packed formats use planes[0] */
     size_t stride_bytes[3];   /* 0: rows are packed */
     int64_t timestamp_ns;
+    vlj_yuv_standard yuv; /* NV12 and I420 */
 } vlj_frame;
 
 /* Resizes (bilinear, antialiased where it shrinks) and crops one picture into planar RGB uint8 [3, height, width].

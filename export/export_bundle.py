@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 import numpy as np
@@ -28,9 +27,11 @@ from .manifest import (
     Provenance,
     TensorRecord,
     TokenizerRecord,
+    gate_problems,
 )
 from .onnx_export import OPSET, ExportedComponent, export_component
 from .sections import Section, token_embeddings_section, vocabulary_section
+from .source import Source, open_source
 from .vocabulary import token_bytes
 
 DEFAULT_QUERY = "What is happening?"
@@ -38,7 +39,7 @@ TEMPLATE = "{text}"
 # A query embedding table up to this size goes into the bundle, so that new queries can be compiled
 # on the device; a larger one (Llama's has 1 GB) stays behind, and queries are compiled where it is.
 QUERY_TABLE_BYTES = 64_000_000
-# What was done, steps done, steps in all.
+# What is being done, steps done, steps in all.
 Progress = Callable[[str, int, int], None]
 
 
@@ -69,43 +70,40 @@ def export_bundle(
     `source`: a model, an opened checkpoint, or a checkpoint's folder; a model needs `tokenizer`.
     `query_texts` are compiled after the default query. `query_table`: whether the query embedding
     table goes along; by default where it is small. `output` appears whole, or not at all.
-    Raises ExportError, CheckpointError or the runtime's BundleError.
+    Raises ExportError, CheckpointError or the runtime's BundleError; for what the caller gave,
+    before anything is exported.
     """
     bundle.check_replaceable(output, overwrite)
-    opened = _open(source, tokenizer, provenance)
-    banks = dict(phrase_banks or {})
-    names = component_names(opened.model.config)
-    steps = _Steps(progress, len(names) + 3 + len(banks))
+    if problems := gate_problems(gate or GateSettings()):
+        raise ExportError("; ".join(problems))
+    opened = open_source(source, tokenizer, provenance)
+    config = opened.model.config
+    texts = _prepare_texts(opened, query_texts, phrase_banks or {})
+    names = component_names(config)
+    steps = _Steps(progress, len(names) + len(texts.banks) + 2)
     with bundle.staged(output, overwrite=overwrite) as folder:
         exported = {}
         for name in names:
             steps.next(f"exporting {name}")
             exported[name] = export_component(name, opened.model, folder)
-        steps.next("compiling queries")
-        tokenizer_record = _write_tokenizer(opened.tokenizer, folder)
-        compiled = _compile_queries(opened, query_texts)
-        inner = [query.section() for query in compiled]
-        bank_records = []
-        for name, texts in banks.items():
-            steps.next(f"embedding phrases of {name}")
-            section = _compile_bank(opened, folder, name, texts)
-            inner.append(section)
-            bank_records.append(PhraseBankRecord(name, len(dict.fromkeys(texts))))
         tables = _tables(opened.model, query_table)
+        inner = [query.section() for query in texts.queries]
+        for name, bank in texts.banks.items():
+            steps.next(f"embedding phrases of {name}")
+            inner.append(_compile_bank(opened, folder, name, bank))
         inner += [token_embeddings_section(name, table) for name, table in tables.items()]
+        if texts.vocabulary is not None:
+            inner.append(vocabulary_section(texts.vocabulary))
         steps.next("writing golden vectors")
-        vocabulary = _vocabulary(opened)
-        if vocabulary is not None:
-            inner.append(vocabulary_section(vocabulary))
-        _write_golden(opened, folder, compiled, vocabulary)
+        _write_golden(opened, folder, texts)
         steps.next("checking the bundle")
         manifest = replace(
-            describe(opened.model.config, gate or GateSettings(), opened.provenance),
+            describe(config, gate or GateSettings(), opened.provenance),
             components={name: _component_record(part) for name, part in exported.items()},
-            tokenizers=dict.fromkeys(_roles(opened.model.config), tokenizer_record),
+            tokenizers=dict.fromkeys(_roles(config), _write_tokenizer(opened.tokenizer, folder)),
             token_embeddings=tuple(tables),
-            queries=tuple(query.record() for query in compiled),
-            phrase_banks=tuple(bank_records),
+            queries=tuple(query.record() for query in texts.queries),
+            phrase_banks=tuple(PhraseBankRecord(n, len(bank)) for n, bank in texts.banks.items()),
             golden=bundle.record(folder / bundle.GOLDEN),
         )
         digest = bundle.finish(folder, manifest, inner)
@@ -126,75 +124,40 @@ class _Steps:
 
 
 @dataclass(frozen=True)
-class _Source:
-    model: VLJEPA
-    tokenizer: Tokenizer
-    provenance: Provenance
+class _Texts:
+    """All text that goes along, checked."""
+
+    queries: list[queries.CompiledQuery]
+    banks: dict[str, list[str]]
+    vocabulary: list[bytes] | None
 
 
-def _open(
-    source: VLJEPA | checkpoint.Checkpoint | Path,
-    tokenizer: Tokenizer | Path | None,
-    provenance: Provenance | None,
-) -> _Source:
-    told = provenance or Provenance()
-    if isinstance(source, Path):
-        told = replace(told, checkpoint=source.name) if provenance is None else told
-        source = checkpoint.load(source)
-    if isinstance(source, checkpoint.Checkpoint):
-        told = replace(
-            told,
-            checkpoint_sha256=told.checkpoint_sha256 or source.sha256,
-            card=told.card or source.card,
-        )
-        tokenizer = source.tokenizer if tokenizer is None else tokenizer
-        source = source.model
-    if isinstance(tokenizer, Path):
-        tokenizer = queries.open_tokenizer(tokenizer)
-    if tokenizer is None:
-        raise ExportError("a bare model has no tokenizer", "name a tokenizer.json")
-    # A copy, so that the caller's keeps its settings.
-    own = Tokenizer.from_str(tokenizer.to_str())
-    own.no_padding()
-    own.no_truncation()
-    told = replace(told, tools=told.tools or tool_versions())
-    return _Source(source.float().eval(), own, told)
-
-
-def tool_versions() -> dict[str, str]:
-    """Versions of what takes part in an export."""
-    versions = {}
-    for name in ("vljepa-edge", "torch", "onnx", "onnxscript", "onnx-ir", "onnxruntime", "numpy"):
-        try:
-            versions[name] = version(name)
-        except PackageNotFoundError:
-            versions[name] = "source"
-    return versions
-
-
-def _roles(config: VLJEPAConfig) -> tuple[str, ...]:
-    return TOKENIZER_ROLES if config.y_decoder is not None else TOKENIZER_ROLES[:2]
-
-
-def _write_tokenizer(tokenizer: Tokenizer, folder: Path) -> TokenizerRecord:
-    path = folder / "tokenizer.json"
-    path.write_text(tokenizer.to_str(), encoding="utf-8")
-    return TokenizerRecord(path.name, path.stat().st_size, sha256_file(path), TEMPLATE)
-
-
-def _compile_queries(opened: _Source, texts: Sequence[str]) -> list[queries.CompiledQuery]:
-    most = opened.model.config.predictor.max_query_tokens
+def _prepare_texts(
+    opened: Source, query_texts: Sequence[str], phrase_banks: Mapping[str, Sequence[str]]
+) -> _Texts:
+    config = opened.model.config
     table = opened.model.predictor.embed_tokens.weight.detach().numpy()
-    return [
+    most = config.predictor.max_query_tokens
+    compiled = [
         queries.compile_query(text, opened.tokenizer, TEMPLATE, most, lambda ids: table[ids])
-        for text in dict.fromkeys((DEFAULT_QUERY, *texts))
+        for text in dict.fromkeys((DEFAULT_QUERY, *query_texts))
     ]
+    banks = {name: phrases.distinct(name, texts) for name, texts in phrase_banks.items()}
+    for texts in banks.values():
+        for text in texts:
+            queries.tokenize(
+                text, opened.tokenizer, TEMPLATE, config.y_encoder.max_tokens, "phrase"
+            )
+    vocabulary = None
+    if config.y_decoder is not None:
+        vocabulary = token_bytes(opened.tokenizer, config.y_decoder.transformer.vocabulary)
+    return _Texts(compiled, banks, vocabulary)
 
 
-def _compile_bank(opened: _Source, folder: Path, name: str, texts: Sequence[str]) -> Section:
+def _compile_bank(opened: Source, folder: Path, name: str, texts: Sequence[str]) -> Section:
     most = opened.model.config.y_encoder.max_tokens
-    onnx_path = folder / "y_encoder.onnx"
-    embed = phrases.TextEmbedder(onnx_path, opened.tokenizer, TEMPLATE, most)
+    path = folder / "y_encoder.onnx"
+    embed = phrases.TextEmbedder(path, opened.tokenizer, TEMPLATE, most)
     return phrases.compile_phrases(name, texts, embed)
 
 
@@ -209,24 +172,22 @@ def _tables(model: VLJEPA, query_table: bool | None) -> dict[str, NDArray[np.flo
     return tables
 
 
-def _vocabulary(opened: _Source) -> list[bytes] | None:
-    decoder = opened.model.config.y_decoder
-    if decoder is None:
-        return None
-    return token_bytes(opened.tokenizer, decoder.transformer.vocabulary)
-
-
-def _write_golden(
-    opened: _Source,
-    folder: Path,
-    compiled: Sequence[queries.CompiledQuery],
-    vocabulary: Sequence[bytes] | None,
-) -> None:
+def _write_golden(opened: Source, folder: Path, texts: _Texts) -> None:
     most = opened.model.config.y_encoder.max_tokens
     text_ids = queries.tokenize(DEFAULT_QUERY, opened.tokenizer, TEMPLATE, most, "text")
-    embeddings = [query.embeddings for query in compiled]
-    arrays = golden.golden_vectors(opened.model, embeddings, text_ids, vocabulary)
+    embeddings = [query.embeddings for query in texts.queries]
+    arrays = golden.golden_vectors(opened.model, embeddings, text_ids, texts.vocabulary)
     golden.write_npz(folder / bundle.GOLDEN, arrays)
+
+
+def _roles(config: VLJEPAConfig) -> tuple[str, ...]:
+    return TOKENIZER_ROLES if config.y_decoder is not None else TOKENIZER_ROLES[:2]
+
+
+def _write_tokenizer(tokenizer: Tokenizer, folder: Path) -> TokenizerRecord:
+    path = folder / "tokenizer.json"
+    path.write_text(tokenizer.to_str(), encoding="utf-8")
+    return TokenizerRecord(path.name, path.stat().st_size, sha256_file(path), TEMPLATE)
 
 
 def _component_record(part: ExportedComponent) -> ComponentRecord:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from ..model import checkpoint
-from ..model.config import PRESETS
+from ..model.config import PRESETS, TransformerConfig, VLJEPAConfig
 from ..model.vl_jepa import VLJEPA
 from .components import component_names, component_spec, dynamic_shapes, example_inputs
 from .golden import golden_frames
@@ -101,18 +102,44 @@ def _random_inputs(name: str, model: VLJEPA) -> tuple[Tensor, ...]:
     return tuple(inputs)
 
 
+def narrow(config: VLJEPAConfig) -> VLJEPAConfig:
+    """The same layers and heads at a fraction of the width: the same graph, made in seconds."""
+
+    def stack(part: TransformerConfig) -> TransformerConfig:
+        return replace(part, width=64, head_dim=8, mlp_width=64, vocabulary=512)
+
+    x_encoder = replace(config.x_encoder, width=8 * config.x_encoder.heads)
+    decoder = config.y_decoder
+    if decoder is not None:
+        decoder = replace(decoder, transformer=stack(decoder.transformer))
+    return replace(
+        config,
+        frames=2 * config.x_encoder.tubelet,
+        x_encoder=x_encoder,
+        predictor=replace(
+            config.predictor,
+            transformer=stack(config.predictor.transformer),
+            visual_width=x_encoder.width,
+        ),
+        y_encoder=replace(config.y_encoder, transformer=stack(config.y_encoder.transformer)),
+        y_decoder=decoder,
+    )
+
+
 def main() -> None:
     """Prints a Markdown table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     source = parser.add_mutually_exclusive_group()
     source.add_argument("--preset", choices=PRESETS, default="nano")
     source.add_argument("--checkpoint", type=Path)
+    parser.add_argument("--narrow", action="store_true", help="Same layers, small widths.")
     arguments = parser.parse_args()
     torch.manual_seed(0)
     if arguments.checkpoint is not None:
         model = checkpoint.load(arguments.checkpoint).model
     else:
-        model = VLJEPA(PRESETS[arguments.preset]()).eval()
+        config = PRESETS[arguments.preset]()
+        model = VLJEPA(narrow(config) if arguments.narrow else config).eval()
     print("| component | nodes, plain export | nodes | max abs difference | MB |")
     print("|---|---|---|---|---|")
     with tempfile.TemporaryDirectory() as folder:

@@ -281,12 +281,23 @@ def _too_small(manifest: Manifest) -> list[str]:
                 problems.append(f"{part}.{name} is {size}, expected {least} or more")
     if not manifest.window.fps > 0:
         problems.append(f"window.fps is {manifest.window.fps}, expected more than 0")
-    g = manifest.gate
-    if not 1 <= g.smoothing <= 16 or g.confirm < 1 or g.hysteresis > 1 or g.target_rate_hz < 0:
-        problems.append(f"gate: a value is out of range in {g}")
-    if g.min_interval_ns < 0:
-        problems.append(f"gate.min_interval_ns is {g.min_interval_ns}, expected 0 or more")
-    return problems
+    return problems + gate_problems(manifest.gate)
+
+
+def gate_problems(gate: GateSettings) -> list[str]:
+    """Settings that the core would not take."""
+    checks = {
+        "smoothing": (1 <= gate.smoothing <= 16, "1 to 16"),
+        "confirm": (1 <= gate.confirm <= 1_000_000, "1 to 1000000"),
+        "hysteresis": (gate.hysteresis <= 1, "at most 1"),
+        "target_rate_hz": (0 <= gate.target_rate_hz <= 1000, "0 to 1000"),
+        "min_interval_ns": (gate.min_interval_ns >= 0, "0 or more"),
+    }
+    return [
+        f"gate.{name} is {getattr(gate, name)}, expected {expected}"
+        for name, (holds, expected) in checks.items()
+        if not holds
+    ]
 
 
 def core_config(manifest: Manifest) -> CoreConfig:

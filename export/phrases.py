@@ -16,7 +16,7 @@ from .bundle import check_folder, stored_sections
 from .errors import ExportError
 from .manifest import PhraseBankRecord
 from .queries import open_tokenizer, rewrite, tokenize
-from .sections import INSIDE, Kind, Section, phrase_bank_section
+from .sections import INSIDE, NAME_BYTES, Kind, Section, phrase_bank_section
 
 Progress = Callable[[str, int, int], None]
 
@@ -38,13 +38,21 @@ class TextEmbedder:
         return row
 
 
+def distinct(name: str, phrases: Sequence[str]) -> list[str]:
+    """The texts without repeats. ExportError where there are none, or the name is too long."""
+    if not 0 < len(name.encode()) <= NAME_BYTES or not name.isprintable():
+        raise ExportError(f"phrase bank name {name!r} is not 1 to {NAME_BYTES} printable bytes")
+    unique = list(dict.fromkeys(phrases))
+    if not unique:
+        raise ExportError(f"phrase bank {name!r} has no phrases")
+    return unique
+
+
 def compile_phrases(
     name: str, phrases: Sequence[str], embed: TextEmbedder, progress: Progress | None = None
 ) -> Section:
     """The PHRASE_BANK section of the texts, in their order and without repeats."""
-    unique = list(dict.fromkeys(phrases))
-    if not unique:
-        raise ExportError(f"phrase bank {name!r} has no phrases")
+    unique = distinct(name, phrases)
     rows = []
     for i, phrase in enumerate(unique):
         rows.append(embed(phrase))
@@ -78,7 +86,7 @@ def add_phrases(
         inner[same[0]] = bank
     else:
         inner.append(bank)
-    count = len(dict.fromkeys(phrases))
+    count = len(distinct(name, phrases))
     banks = {b.name: b for b in manifest.phrase_banks} | {name: PhraseBankRecord(name, count)}
     rewrite(folder, dataclasses.replace(manifest, phrase_banks=tuple(banks.values())), inner)
     return count

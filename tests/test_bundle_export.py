@@ -256,6 +256,28 @@ def test_outputs_that_exist_are_kept(made: Path, tmp_path: Path) -> None:
         export_bundle(model, tmp_path / "new")
 
 
+def test_what_the_caller_gave_is_checked_before_anything_is_exported(tmp_path: Path) -> None:
+    steps: list[str] = []
+    for changes, message in (
+        ({"query_texts": ["ok", " "]}, "query is empty"),
+        ({"query_texts": ["word " * 300]}, "expected 1 to 40"),
+        ({"phrase_banks": {"none": []}}, "phrase bank 'none' has no phrases"),
+        ({"phrase_banks": {"b": ["ok", ""]}}, "phrase is empty"),
+        ({"phrase_banks": {"b" * 64: ["ok"]}}, "1 to 63 printable bytes"),
+        ({"gate": GateSettings(smoothing=0)}, "gate.smoothing is 0, expected 1 to 16"),
+        ({"tokenizer": tmp_path / "none.json"}, r"none\.json: not a tokenizer\.json"),
+    ):
+        options = {"tokenizer": small_tokenizer(), **changes}
+        with pytest.raises(ExportError, match=message):
+            export_bundle(
+                random_model(small_config()),
+                tmp_path / "new",
+                progress=lambda what, step, total: steps.append(what),
+                **options,  # type: ignore[arg-type]
+            )
+    assert steps == [] and list(tmp_path.iterdir()) == []
+
+
 # ---- damage ----
 
 

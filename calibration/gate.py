@@ -1,4 +1,4 @@
-"""Gate thresholds for one bundle and precision: the best F1 against true shifts, or a decode rate.
+"""Gate thresholds for one bundle and precision: the best F1, a decode rate, or a recall.
 
 Quantisation moves embedding distances, so thresholds are never carried from one precision to
 another; they are fitted on recordings of the very bundle that will run.
@@ -71,13 +71,18 @@ def match(
     return pairs
 
 
-def score(recordings: Sequence[Recording], options: GateOptions) -> GateScore:
+def score(
+    recordings: Sequence[Recording],
+    options: GateOptions,
+    early_s: float = EARLY_S,
+    late_s: float = LATE_S,
+) -> GateScore:
     """Runs the core's own gate over the recordings."""
     told_count = true_count = 0
     delays: list[float] = []
     for recording in recordings:
         told = told_shifts(recording, options)
-        pairs = match(told, recording.shifts_ns)
+        pairs = match(told, recording.shifts_ns, early_s, late_s)
         told_count += len(told)
         true_count += len(recording.shifts_ns)
         delays += [(told[i] - recording.shifts_ns[j]) / 1e9 for i, j in pairs]
@@ -114,14 +119,16 @@ def fit(
     *,
     base: GateOptions | None = None,
     target_rate_hz: float | None = None,
+    target_recall: float | None = None,
     smoothings: Sequence[int] = (1, 2, 3, 4),
     confirms: Sequence[int] = (1, 2),
     steps: int = 24,
 ) -> tuple[GateScore, list[GateScore]]:
     """The best gate and all that were tried.
 
-    Thresholds are tried at quantiles of the costs that occur. Without `target_rate_hz` the best F1
-    wins; with it, the best F1 among those that tell at most so many shifts a second.
+    Thresholds are tried over the span of the costs that occur. The best F1 wins: of all, of those
+    that tell at most `target_rate_hz` shifts a second, or of those that find `target_recall` of the
+    true shifts. Where none does, the one that comes nearest.
     Raises ValueError without recordings, or where no true shift is known.
     """
     if not recordings:
@@ -142,6 +149,47 @@ def fit(
                 base, smoothing=smoothing, confirm=confirm, ward_threshold=float(threshold)
             )
             tried.append(score(recordings, options))
-    allowed = [s for s in tried if target_rate_hz is None or s.rate_hz <= target_rate_hz]
-    best = max(allowed or tried, key=lambda s: (s.f1, -s.rate_hz))
+    allowed = [
+        s
+        for s in tried
+        if (target_rate_hz is None or s.rate_hz <= target_rate_hz)
+        and (target_recall is None or s.recall >= target_recall)
+    ]
+    if not allowed:
+        allowed = sorted(tried, key=lambda s: _misses(s, target_rate_hz, target_recall))[:1]
+    best = max(allowed, key=lambda s: (s.f1, -s.rate_hz))
     return best, tried
+
+
+def _misses(score: GateScore, rate_hz: float | None, recall: float | None) -> float:
+    """How far a gate is from what is asked for, as shares of that."""
+    over = max(0.0, score.rate_hz / rate_hz - 1) if rate_hz else 0.0
+    under = max(0.0, 1 - score.recall / recall) if recall else 0.0
+    return over + under
+
+
+def follow(
+    reference: Sequence[Recording],
+    options: GateOptions,
+    recordings: Sequence[Recording],
+    window_s: float,
+    steps: int = 65,
+) -> GateScore:
+    """The threshold with which a quantised model's gate decides as full precision's does.
+
+    `reference` and `recordings` are of the same streams; full precision's shifts under `options`
+    are the truth, to within one window. All but the Ward threshold stays, which is tried from half
+    to double; of equals the one nearest to full precision's is taken.
+    """
+    true = [
+        Recording(r.embeddings, r.end_ns, told_shifts(f, options))
+        for f, r in zip(reference, recordings, strict=True)
+    ]
+    if options.ward_threshold <= 0:
+        return score(true, options, window_s, window_s)
+    tried = []
+    for factor in np.geomspace(0.5, 2.0, steps):
+        candidate = replace(options, ward_threshold=float(options.ward_threshold * factor))
+        found = score(true, candidate, window_s, window_s)
+        tried.append((found.f1, -abs(float(np.log(factor))), found))
+    return max(tried, key=lambda t: t[:2])[2]

@@ -24,7 +24,8 @@ COMMANDS = {
     "train": "Train a model on sprite world.",
     "eval": "Judge a checkpoint or bundle on sprite world.",
     "bench": "Measure bundles here; predict other devices; compare results.",
-    "calibrate": "Fit a bundle's gate to recorded streams.",
+    "calibrate": "Quantise a bundle to INT8 or FP8, or fit its gate.",
+    "compare": "Tell how far one bundle decides as another does.",
 }
 
 

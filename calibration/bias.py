@@ -1,0 +1,35 @@
+"""Bias correction (arXiv 1906.04721): gives back the mean that rounding takes from a layer."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from .formats import FORMATS, Format
+from .insert import PIXEL_OFFSET, Scheme
+from .linear import LinearLayer
+from .observe import InputStatistics
+
+
+def correction(
+    layer: LinearLayer, statistics: InputStatistics, scheme: Scheme, amax: float, target: Format
+) -> npt.NDArray[np.float32]:
+    """What to add to the layer's output [out] so that its mean is that of float.
+
+    E[x W - Q(x) Q(W)] = E[x] (W - Q(W)) + E[x - Q(x)] Q(W); the second from sampled rows.
+    """
+    number_format = FORMATS[target]
+    weight = layer.array.astype(np.float64)
+    largest = np.abs(weight).max(0)
+    steps = np.where(largest > 0, largest / number_format.largest, 1.0)
+    rounded = number_format.fake(weight, steps)
+    mean = statistics.mean
+    if layer.from_bytes is not None and target == "int8":
+        shift = (mean - PIXEL_OFFSET) @ (weight - rounded)  # pixels themselves lose nothing
+    else:
+        shift = mean @ (weight - rounded)
+        if scheme == "full":
+            sample = statistics.sample
+            lost = sample - number_format.fake(sample, amax / number_format.largest)
+            shift = shift + lost.mean(0, dtype=np.float64) @ rounded
+    return shift.astype(np.float32)

@@ -6,7 +6,7 @@
 #include <string.h>
 
 int vlj_isa_named(const char *name, vlj_isa *isa) {
-    static const char *const names[] = {"generic", "avx2"};
+    static const char *const names[] = {"generic", "avx2", "neon"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i], name) == 0) {
             *isa = (vlj_isa)i;
@@ -17,20 +17,19 @@ int vlj_isa_named(const char *name, vlj_isa *isa) {
 }
 
 int vlj_isa_supported(vlj_isa isa) {
+    switch (isa) {
+    case VLJ_ISA_GENERIC: return 1;
 #if VLJ_KERNELS_X86
-    /* __builtin_cpu_supports also asks whether the operating system saves the wide registers. */
-    if (isa >= VLJ_ISA_AVX2 &&
-        !(__builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c"))) {
-        return 0;
-    }
-    return 1;
-#else
-    return isa == VLJ_ISA_GENERIC;
+    case VLJ_ISA_AVX2: /* the builtin also asks whether the operating system saves the wide registers */
+        return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
 #endif
+    case VLJ_ISA_NEON: return VLJ_KERNELS_NEON;
+    default: return 0;
+    }
 }
 
 vlj_isa vlj_isa_limit(void) {
-    vlj_isa limit = VLJ_ISA_AVX2, asked;
+    vlj_isa limit = VLJ_ISA_NEON, asked;
     const char *name = getenv("VLJ_ISA");
     if (name != NULL && vlj_isa_named(name, &asked)) {
         limit = asked;

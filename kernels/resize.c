@@ -51,36 +51,54 @@ static double triangle(double x) {
     return x < 1.0 ? 1.0 - x : 0.0;
 }
 
-/* The inputs that output `i` of the whole resized axis reads: its centre +- support, cut to the picture. */
-static void support_of(double scale, uint32_t in_size, uint32_t i, double *centre, uint32_t *first, uint32_t *count) {
-    double support = scale > 1.0 ? scale : 1.0;
-    *centre = (i + 0.5) * scale;
-    double low = floor(*centre - support + 0.5);
-    double high = floor(*centre + support + 0.5);
-    *first = low > 0.0 ? (uint32_t)low : 0u;
-    uint32_t end = high < in_size ? (uint32_t)high : in_size;
-    *count = end - *first;
+/* Output `i` of the whole resized axis: its centre, and the inputs that it reads: centre +- support, cut to the
+ * picture.
+ */
+typedef struct support {
+    double centre, half_width;
+    uint32_t first, count;
+} support;
+
+static support support_of(double scale, uint32_t in_size, uint32_t i) {
+    support s = {.centre = (i + 0.5) * scale, .half_width = scale > 1.0 ? scale : 1.0};
+    double low = floor(s.centre - s.half_width + 0.5);
+    double high = floor(s.centre + s.half_width + 0.5);
+    s.first = low > 0.0 ? (uint32_t)low : 0u;
+    s.count = (high < in_size ? (uint32_t)high : in_size) - s.first;
+    return s;
 }
 
-void vlj_resize_axis_init(vlj_resize_axis *axis, void *memory, uint32_t in_size, uint32_t resized_size,
-                          uint32_t crop_first, uint32_t out_count, uint32_t max_shift) {
+/* Weight, not normalised, of sample `at`, which stands for `pixels` inputs. */
+static double weight_of(const support *s, uint32_t at, uint32_t pixels) {
+    double sum = 0.0;
+    for (uint32_t k = at * pixels; k < (at + 1u) * pixels; k++) {
+        if (k >= s->first && k < s->first + s->count) {
+            sum += triangle((k + 0.5 - s->centre) / s->half_width);
+        }
+    }
+    return sum;
+}
+
+static void init_axis(vlj_resize_axis *axis, void *memory, uint32_t in_size, uint32_t resized_size, uint32_t crop_first,
+                      uint32_t out_count, uint32_t max_shift, uint32_t pixels) {
     double scale = (double)in_size / resized_size;
-    double support = scale > 1.0 ? scale : 1.0;
     axis->out_count = out_count;
-    axis->taps = taps_of_scale(scale);
+    axis->taps = taps_of_scale(scale); /* enough where samples stand for more pixels, too */
     axis->first = memory;
     axis->count = (uint32_t *)((uint8_t *)memory + align64((size_t)out_count * sizeof(uint32_t)));
     axis->weights = (int16_t *)((uint8_t *)axis->count + align64((size_t)out_count * sizeof(uint32_t)));
 
-    /* The largest weight is near 1 / support; at a picture's edge, where part of the filter is cut away, up to twice
-     * that. */
+    /* The largest weight is near pixels / half_width; at a picture's edge, where part of the filter is cut away, up to
+     * twice that. */
     double largest = 0.0;
     uint32_t in_end = 0;
     for (uint32_t i = 0; i < out_count; i++) {
-        double centre, sum = 0.0, most = 0.0;
-        support_of(scale, in_size, crop_first + i, &centre, &axis->first[i], &axis->count[i]);
+        support s = support_of(scale, in_size, crop_first + i);
+        double sum = 0.0, most = 0.0;
+        axis->first[i] = s.first / pixels;
+        axis->count[i] = (s.first + s.count - 1u) / pixels + 1u - axis->first[i];
         for (uint32_t k = 0; k < axis->count[i]; k++) {
-            double weight = triangle((axis->first[i] + k + 0.5 - centre) / support);
+            double weight = weight_of(&s, axis->first[i] + k, pixels);
             most = weight > most ? weight : most;
             sum += weight;
         }
@@ -96,16 +114,16 @@ void vlj_resize_axis_init(vlj_resize_axis *axis, void *memory, uint32_t in_size,
 
     double one = (double)(1u << axis->shift);
     for (uint32_t i = 0; i < out_count; i++) {
-        double centre, sum = 0.0, running = 0.0;
+        support s = support_of(scale, in_size, crop_first + i);
+        double sum = 0.0, running = 0.0;
         int16_t *weights = axis->weights + (size_t)i * axis->taps;
-        support_of(scale, in_size, crop_first + i, &centre, &axis->first[i], &axis->count[i]);
         for (uint32_t k = 0; k < axis->count[i]; k++) {
-            sum += triangle((axis->first[i] + k + 0.5 - centre) / support);
+            sum += weight_of(&s, axis->first[i] + k, pixels);
         }
         /* Rounding the running sum instead of each weight makes the weights sum to exactly one. */
         double told = 0.0;
         for (uint32_t k = 0; k < axis->count[i]; k++) {
-            running += triangle((axis->first[i] + k + 0.5 - centre) / support) / sum;
+            running += weight_of(&s, axis->first[i] + k, pixels) / sum;
             double rounded = floor(running * one + 0.5);
             weights[k] = (int16_t)(rounded - told);
             told = rounded;
@@ -115,6 +133,16 @@ void vlj_resize_axis_init(vlj_resize_axis *axis, void *memory, uint32_t in_size,
         }
         axis->first[i] -= axis->in_first;
     }
+}
+
+void vlj_resize_axis_init(vlj_resize_axis *axis, void *memory, uint32_t in_size, uint32_t resized_size,
+                          uint32_t crop_first, uint32_t out_count, uint32_t max_shift) {
+    init_axis(axis, memory, in_size, resized_size, crop_first, out_count, max_shift, 1);
+}
+
+void vlj_resize_axis_init_chroma(vlj_resize_axis *axis, void *memory, uint32_t in_size, uint32_t resized_size,
+                                 uint32_t crop_first, uint32_t out_count, uint32_t max_shift) {
+    init_axis(axis, memory, in_size, resized_size, crop_first, out_count, max_shift, 2);
 }
 
 size_t vlj_resize_row_values(uint32_t in_width, uint32_t channels, uint32_t taps) {

@@ -51,6 +51,10 @@ size_t vlj_resize_axis_bytes(uint32_t out_count, double max_scale);
 /* Outputs crop_first .. + out_count - 1 of `in_size` samples resized to `resized_size`. `memory` is 64-byte aligned. */
 void vlj_resize_axis_init(vlj_resize_axis *axis, void *memory, uint32_t in_size, uint32_t resized_size,
                           uint32_t crop_first, uint32_t out_count, uint32_t max_shift);
+/* The same over chroma samples that stand for two of the `in_size` samples each: weights of a pair are added up, so
+ * that repeating every chroma sample and resizing with the other axis would give the same. */
+void vlj_resize_axis_init_chroma(vlj_resize_axis *axis, void *memory, uint32_t in_size, uint32_t resized_size,
+                                 uint32_t crop_first, uint32_t out_count, uint32_t max_shift);
 #define VLJ_RESIZE_MAX_SHIFT_ROWS 22u    /* 255 << 22 fits int32 */
 #define VLJ_RESIZE_MAX_SHIFT_COLUMNS 16u /* (255 << 7) << 16 fits int32 */
 

@@ -6,6 +6,7 @@
 #include "abi.h"
 #include "error.h"
 #include "resize.h"
+#include "yuv.h"
 
 struct vlj_preprocessor {
     const vlj_host *host;
@@ -14,9 +15,9 @@ struct vlj_preprocessor {
     uint32_t short_side, height, width;
     /* the picture that `plan` is for; frame_width 0: none yet */
     uint32_t frame_width, frame_height;
-    vlj_pixel_format format;
     vlj_resize_plan plan;
-    uint8_t *row_tables, *column_tables;
+    vlj_yuv_plan yuv; /* shares the tables of `plan` and its row */
+    uint8_t *row_tables, *column_tables, *chroma_row_tables, *chroma_column_tables;
 };
 
 static size_t align64(size_t bytes) {
@@ -31,7 +32,7 @@ static double max_scale(uint32_t max_frame_width, uint32_t max_frame_height, uin
 }
 
 typedef struct layout {
-    size_t row_tables, column_tables, row, total;
+    size_t row_tables, column_tables, chroma_row_tables, chroma_column_tables, row, total;
 } layout;
 
 static layout plan_layout(uint32_t max_frame_width, uint32_t max_frame_height, uint32_t short_side, uint32_t height,
@@ -41,8 +42,12 @@ static layout plan_layout(uint32_t max_frame_width, uint32_t max_frame_height, u
     layout at;
     at.row_tables = align64(sizeof(vlj_preprocessor));
     at.column_tables = at.row_tables + vlj_resize_axis_bytes(height, scale);
-    at.row = at.column_tables + vlj_resize_axis_bytes(width, scale);
-    at.total = at.row + align64(vlj_resize_row_values(max_frame_width, 3, (uint32_t)taps) * sizeof(int16_t));
+    at.chroma_row_tables = at.column_tables + vlj_resize_axis_bytes(width, scale);
+    at.chroma_column_tables = at.chroma_row_tables + vlj_resize_axis_bytes(height, scale);
+    at.row = at.chroma_column_tables + vlj_resize_axis_bytes(width, scale);
+    size_t packed = vlj_resize_row_values(max_frame_width, 3, (uint32_t)taps);
+    size_t planar = vlj_yuv_values(max_frame_width, (uint32_t)taps, width);
+    at.total = at.row + align64((packed > planar ? packed : planar) * sizeof(int16_t));
     return at;
 }
 
@@ -84,8 +89,13 @@ vlj_status vlj_preprocessor_open(const vlj_host *host, uint32_t max_frame_width,
     made->width = width;
     made->row_tables = memory + at.row_tables;
     made->column_tables = memory + at.column_tables;
+    made->chroma_row_tables = memory + at.chroma_row_tables;
+    made->chroma_column_tables = memory + at.chroma_column_tables;
     made->plan.row = (int16_t *)(memory + at.row);
     made->plan.kernels = vlj_resize_kernels_best();
+    made->yuv.resize = made->plan.kernels;
+    made->yuv.kernels = vlj_yuv_kernels_best();
+    made->yuv.values = made->plan.row;
     *preprocessor = made;
     return VLJ_OK;
 }
@@ -103,11 +113,32 @@ static uint32_t crop_offset(uint32_t resized, uint32_t crop) {
     return half + ((spare & 1u) != 0 ? half & 1u : 0u);
 }
 
+/* Planes of a format, and the bytes of a row in each. */
+static uint32_t plane_rows(vlj_pixel_format format, uint32_t width, size_t row_bytes[3]) {
+    size_t chroma = (width + 1u) / 2u;
+    row_bytes[0] = width;
+    switch (format) {
+    case VLJ_RGB24:
+    case VLJ_BGR24: row_bytes[0] = (size_t)width * 3u; return 1;
+    case VLJ_GRAY8: return 1;
+    case VLJ_NV12: row_bytes[1] = 2u * chroma; return 2;
+    case VLJ_I420: row_bytes[1] = row_bytes[2] = chroma; return 3;
+    }
+    return 0;
+}
+
 static vlj_status check_frame(const vlj_preprocessor *p, const vlj_frame *frame) {
-    uint32_t format = (uint32_t)frame->format;
-    if (format != VLJ_RGB24 && format != VLJ_BGR24 && format != VLJ_GRAY8) {
+    size_t row_bytes[3];
+    uint32_t planes = plane_rows(frame->format, frame->width, row_bytes);
+    if (planes == 0) {
         return vlj_fail(VLJ_E_FRAME_FORMAT,
-                        "frame.format is %u, expected VLJ_RGB24 (0), VLJ_BGR24 (1) or VLJ_GRAY8 (2)", format);
+                        "frame.format is %u, expected VLJ_RGB24 (0), VLJ_BGR24 (1), VLJ_GRAY8 (2), VLJ_NV12 (3) or "
+                        "VLJ_I420 (4)",
+                        (unsigned)frame->format);
+    }
+    if (planes > 1 && vlj_yuv_matrix_of((unsigned)frame->yuv) == NULL) {
+        return vlj_fail(VLJ_E_FRAME_FORMAT, "frame.yuv is %u, expected VLJ_BT601 (0) to VLJ_BT709_FULL (3)",
+                        (unsigned)frame->yuv);
     }
     if (frame->width == 0 || frame->height == 0) {
         return vlj_fail(VLJ_E_FRAME_SIZE, "frame is %u x %u pixels, expected at least 1 x 1", frame->width,
@@ -118,13 +149,14 @@ static vlj_status check_frame(const vlj_preprocessor *p, const vlj_frame *frame)
                         "frame is %u x %u pixels, expected at most %u x %u: raise max_frame_width and max_frame_height",
                         frame->width, frame->height, p->max_frame_width, p->max_frame_height);
     }
-    if (frame->planes[0] == NULL) {
-        return vlj_fail(VLJ_E_ARGUMENT, "frame.planes[0] is NULL");
-    }
-    size_t row_bytes = (size_t)frame->width * (format == VLJ_GRAY8 ? 1u : 3u);
-    if (frame->stride_bytes[0] != 0 && frame->stride_bytes[0] < row_bytes) {
-        return vlj_fail(VLJ_E_ARGUMENT, "frame.stride_bytes[0] is %zu, expected at least %zu (or 0: packed)",
-                        frame->stride_bytes[0], row_bytes);
+    for (uint32_t i = 0; i < planes; i++) {
+        if (frame->planes[i] == NULL) {
+            return vlj_fail(VLJ_E_ARGUMENT, "frame.planes[%u] is NULL", i);
+        }
+        if (frame->stride_bytes[i] != 0 && frame->stride_bytes[i] < row_bytes[i]) {
+            return vlj_fail(VLJ_E_ARGUMENT, "frame.stride_bytes[%u] is %zu, expected at least %zu (or 0: packed)", i,
+                            frame->stride_bytes[i], row_bytes[i]);
+        }
     }
     return VLJ_OK;
 }
@@ -147,9 +179,15 @@ static vlj_status plan_for(vlj_preprocessor *p, const vlj_frame *frame) {
                          crop_offset((uint32_t)resized_h, p->height), p->height, VLJ_RESIZE_MAX_SHIFT_ROWS);
     vlj_resize_axis_init(&p->plan.columns, p->column_tables, w, (uint32_t)resized_w,
                          crop_offset((uint32_t)resized_w, p->width), p->width, VLJ_RESIZE_MAX_SHIFT_COLUMNS);
+    vlj_resize_axis_init_chroma(&p->yuv.chroma_rows, p->chroma_row_tables, h, (uint32_t)resized_h,
+                                crop_offset((uint32_t)resized_h, p->height), p->height, VLJ_RESIZE_MAX_SHIFT_ROWS);
+    vlj_resize_axis_init_chroma(&p->yuv.chroma_columns, p->chroma_column_tables, w, (uint32_t)resized_w,
+                                crop_offset((uint32_t)resized_w, p->width), p->width, VLJ_RESIZE_MAX_SHIFT_COLUMNS);
+    p->yuv.rows = p->plan.rows;
+    p->yuv.columns = p->plan.columns;
+    p->yuv.in_width = w;
     p->frame_width = w;
     p->frame_height = h;
-    p->format = frame->format;
     return VLJ_OK;
 }
 
@@ -166,21 +204,29 @@ vlj_status vlj_preprocessor_run(vlj_preprocessor *p, const vlj_frame *given, uin
     if (status != VLJ_OK) {
         return status;
     }
-    size_t channels = frame->format == VLJ_GRAY8 ? 1 : 3;
-    size_t stride = frame->stride_bytes[0] != 0 ? frame->stride_bytes[0] : frame->width * channels;
-    size_t plane_bytes = (size_t)p->height * p->width;
+    size_t strides[3], plane_bytes = (size_t)p->height * p->width;
+    uint32_t plane_count = plane_rows(frame->format, frame->width, strides);
+    for (uint32_t i = 0; i < plane_count; i++) {
+        strides[i] = frame->stride_bytes[i] != 0 ? frame->stride_bytes[i] : strides[i];
+    }
     uint8_t *planes[3] = {planar, planar + plane_bytes, planar + 2 * plane_bytes};
-    if (frame->format == VLJ_GRAY8) {
-        vlj_resize_gray(&p->plan, frame->planes[0], stride, planes[0]);
+    switch (frame->format) {
+    case VLJ_GRAY8:
+        vlj_resize_gray(&p->plan, frame->planes[0], strides[0], planes[0]);
         memcpy(planes[1], planes[0], plane_bytes);
         memcpy(planes[2], planes[0], plane_bytes);
-        return VLJ_OK;
+        break;
+    case VLJ_BGR24:
+        vlj_resize_rgb(&p->plan, frame->planes[0], strides[0], (uint8_t *const[]){planes[2], planes[1], planes[0]});
+        break;
+    case VLJ_RGB24: vlj_resize_rgb(&p->plan, frame->planes[0], strides[0], planes); break;
+    case VLJ_NV12:
+    case VLJ_I420:
+        p->yuv.matrix = vlj_yuv_matrix_of((unsigned)frame->yuv);
+        vlj_resize_yuv(&p->yuv, frame->planes[0], strides[0], frame->planes[1], strides[1], frame->planes[2],
+                       strides[2], frame->format == VLJ_NV12 ? 2 : 1, planes);
+        break;
     }
-    if (frame->format == VLJ_BGR24) {
-        planes[0] = planar + 2 * plane_bytes;
-        planes[2] = planar;
-    }
-    vlj_resize_rgb(&p->plan, frame->planes[0], stride, planes);
     return VLJ_OK;
 }
 

@@ -1,4 +1,4 @@
-"""Put this folder on PYTHONPATH and camera 7 gives 24 frames, then goes away (test_bad_input.py)."""
+"""On PYTHONPATH, this makes camera 7 give 24 frames and go away (test_bad_input.py)."""
 
 import cv2
 import numpy as np

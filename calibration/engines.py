@@ -11,7 +11,6 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
@@ -138,9 +137,3 @@ def open_bundle(folder: Path, *, threads: int = 1) -> Model:
     if not any(part.precision == "fp8" for part in manifest.components.values()):
         return load(folder, threads=threads)
     return open_graphs(folder, load_graphs(folder, manifest), threads=threads)
-
-
-def unit(rows: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Rows of unit length, float32 [n, E]."""
-    lengths = np.linalg.norm(rows, axis=-1, keepdims=True)
-    return rows / np.maximum(lengths, np.float32(1e-12))

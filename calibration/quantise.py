@@ -13,7 +13,7 @@ import onnx
 import onnx_ir as ir
 
 from ..export import bundle
-from ..export.manifest import ComponentRecord, FileRecord, Manifest
+from ..export.manifest import ComponentRecord, FileRecord
 from ..export.onnx_export import EXTERNAL_BYTES
 from ..export.sections import INSIDE, Kind, Section, token_embeddings_section
 from ..runtime.bundle import Bundle
@@ -128,8 +128,3 @@ def _inner(source: Path) -> list[Section]:
                 section = token_embeddings_section(section.name, half)
             sections.append(section)
     return sections
-
-
-def precision_of(folder: Path) -> str:
-    """A bundle's own word for its precision."""
-    return Manifest.read(folder / bundle.MANIFEST).precision

@@ -56,6 +56,7 @@ class Results:
     predictions: list[dict[str, Any]] = field(default_factory=list)
     host_model: dict[str, Any] | None = None
     decode_curve: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)  # what could not be measured, and why
     interrupted: bool = False
 
     def to_json(self) -> str:

@@ -95,6 +95,8 @@ def _traffic(device: Device, operator: Gemm, precision: str) -> float:
 
 
 def _elementwise_seconds(device: Device, operator: Elementwise, precision: str) -> float:
+    if device.pass_s is not None:
+        return device.pass_s * operator.repeats
     size = operator.rows * operator.width * WRITE_BYTES[precision]
     launches = device.launch_s * 2 * operator.repeats  # two fused kernels a layer
     if 2 * size <= device.l2_bytes / 2:

@@ -24,7 +24,8 @@ class Device:
 
     `peak_tflops` and `efficiency` by precision; None where it has no such unit. `exp_per_s` is the
     rate of exponentials (softmax): 16 per SM and clock on NVIDIA GPUs. `launch_s` is the cost of
-    one more kernel. `power_w`: at rest and at most.
+    one more kernel. `power_w`: at rest and at most. `pass_s`: all elementwise work of one layer,
+    where a runtime doesn't fuse it (CPUs).
     """
 
     id: str
@@ -41,6 +42,7 @@ class Device:
     launch_s: float
     tile_rows: int
     energy_j_per_top: float | None = None
+    pass_s: float | None = None
     source: str = ""
     note: str = ""
 

@@ -82,6 +82,7 @@ def render(results: Results) -> str:
         header = ["method", "embedding", "decodes/s", "CIDEr"]
         note = str(results.decode_curve["about"])
         body.append(_section("Selective decoding", header, cells, note))
+    body += [f"<p>Not measured: {escape(note)}.</p>" for note in results.notes]
     command = "vljepa " + " ".join(results.command)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'

@@ -60,6 +60,7 @@ def render(results: Results) -> str:
         parts.append(host_model(results.host_model))
     if results.decode_curve:
         parts.append(decode_curve(results.decode_curve))
+    parts += [f"Not measured: {note}." for note in results.notes]
     return "\n\n".join(parts) + "\n"
 
 

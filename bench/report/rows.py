@@ -21,7 +21,9 @@ DEVICE_HEADER = [
     "device", "frames", "precision", "bound ms", "realistic ms", "encode", "predict",
     "keeps up to fps", "at W", "at the model's fps", "J/window",
 ]  # fmt: skip
-PEER_HEADER = ["what", "n", "encode ms", "predict ms", "both ms", "of the first row", "verdict"]
+PEER_HEADER = [
+    "what", "n", "encode ms", "predict ms", "both ms", "of the first row", "cosine", "verdict"
+]  # fmt: skip
 COUNTERS = {
     "cameras": "cameras kept up with",
     "windows_per_s": "windows/s",
@@ -98,6 +100,7 @@ def peer_rows(results: Results) -> list[Row]:
                 *(number(part) for part in parts),
                 number(found.mean),
                 f"{number(ratio)}× as fast" if ratio else "–",
+                number(run.counters.get("cosine"), 5),
                 str(run.validity),
             ]
         )

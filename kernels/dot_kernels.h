@@ -8,5 +8,8 @@ extern const vlj_dot_kernels vlj_dot_generic;
 #if VLJ_KERNELS_X86
 extern const vlj_dot_kernels vlj_dot_avx2;
 #endif
+#if VLJ_KERNELS_NEON
+extern const vlj_dot_kernels vlj_dot_neon;
+#endif
 
 #endif

@@ -10,6 +10,9 @@ static const vlj_resize_kernels *const all_kernels[] = {
 #if VLJ_KERNELS_X86
     &vlj_resize_avx2,
 #endif
+#if VLJ_KERNELS_NEON
+    &vlj_resize_neon,
+#endif
     &vlj_resize_generic,
 };
 

@@ -8,5 +8,8 @@ extern const vlj_resize_kernels vlj_resize_generic;
 #if VLJ_KERNELS_X86
 extern const vlj_resize_kernels vlj_resize_avx2;
 #endif
+#if VLJ_KERNELS_NEON
+extern const vlj_resize_kernels vlj_resize_neon;
+#endif
 
 #endif

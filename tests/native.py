@@ -21,7 +21,8 @@ from numpy.typing import NDArray
 
 ROOT = Path(__file__).resolve().parent.parent
 CORE_SOURCES = ("error", "hooks", "preprocess", "gate", "gate_options", "segment")
-RGB24, BGR24, GRAY8 = 0, 1, 2
+RGB24, BGR24, GRAY8, NV12, I420 = range(5)
+BT601, BT709, BT601_FULL, BT709_FULL = range(4)
 REASONS = {0: "none", 1: "first", 2: "ward", 3: "variance", 4: "heartbeat"}
 
 Floats = NDArray[np.float32]
@@ -39,6 +40,7 @@ class Frame(ctypes.Structure):
         ("planes", ctypes.c_void_p * 3),
         ("stride_bytes", ctypes.c_size_t * 3),
         ("timestamp_ns", ctypes.c_int64),
+        ("yuv", ctypes.c_int),
     ]
 
 
@@ -125,7 +127,9 @@ def check(status: int) -> None:
 def supported_isas() -> list[str]:
     """Instruction sets that this CPU runs, for VLJ_ISA."""
     return [
-        name for level, name in enumerate(("generic", "avx2")) if library().vlj_isa_supported(level)
+        name
+        for level, name in enumerate(("generic", "avx2", "neon"))
+        if library().vlj_isa_supported(level)
     ]
 
 
@@ -141,6 +145,35 @@ def prepare_frame(
     frame = Frame(ctypes.sizeof(Frame), pixel_format, picture.shape[1], picture.shape[0])
     frame.planes[0] = rows.ctypes.data
     frame.stride_bytes[0] = stride
+    planar = np.zeros((3, height, width), np.uint8)
+    check(
+        library().vlj_prepare_frame(
+            ctypes.byref(frame),
+            short_side,
+            height,
+            width,
+            ctypes.c_void_p(planar.ctypes.data),
+            ctypes.c_size_t(planar.nbytes),
+        )
+    )
+    return planar
+
+
+def prepare_yuv(
+    luma: Bytes,
+    chroma: tuple[Bytes, Bytes],
+    pixel_format: int,
+    standard: int,
+    short_side: int,
+    height: int,
+    width: int,
+) -> Bytes:
+    """vlj_prepare_frame of luma [h, w] with u and v [(h + 1) // 2, (w + 1) // 2]."""
+    planes = [luma, np.stack(chroma, axis=-1)] if pixel_format == NV12 else [luma, *chroma]
+    frame = Frame(ctypes.sizeof(Frame), pixel_format, luma.shape[1], luma.shape[0], yuv=standard)
+    planes = [np.ascontiguousarray(plane) for plane in planes]
+    for i, plane in enumerate(planes):
+        frame.planes[i] = plane.ctypes.data
     planar = np.zeros((3, height, width), np.uint8)
     check(
         library().vlj_prepare_frame(

@@ -24,3 +24,4 @@ run() {
 run build/c
 run build/c-asan -DVLJ_SANITIZE=address,undefined -DCMAKE_BUILD_TYPE=Debug
 run build/c-tsan -DVLJ_SANITIZE=thread -DCMAKE_BUILD_TYPE=Debug
+tests/run_aarch64_tests.sh

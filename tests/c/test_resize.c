@@ -58,8 +58,8 @@ static void check_shape(uint32_t width, uint32_t height, uint32_t channels, size
     frame.stride_bytes[0] = p.stride;
     size_t plane = (size_t)crop_height * crop_width;
     uint8_t *expected = malloc(3 * plane), *found = malloc(3 * plane);
-    static const char *const isas[] = {"generic", "avx2"};
-    for (size_t i = 0; i < 2; i++) {
+    static const char *const isas[] = {"generic", "avx2", "neon"};
+    for (size_t i = 0; i < 3; i++) {
         setenv("VLJ_ISA", isas[i], 1);
         memset(found, 0, 3 * plane);
         CHECK_OK(vlj_prepare_frame(&frame, short_side, crop_height, crop_width, i == 0 ? expected : found, 3 * plane));

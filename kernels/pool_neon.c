@@ -1,0 +1,61 @@
+/* pool_neon.c: the pooling kernels for AArch64. */
+#include "pool_kernels.h"
+
+#if VLJ_KERNELS_NEON
+
+#include <arm_neon.h>
+
+/* Four rows at a time: the sums stay in L1, and are loaded and stored once for four rows that stream by. */
+static void weighted_sum_neon(const float *rows, const float *weights, size_t count, size_t width, float *sum) {
+    size_t i = 0;
+    for (; i + 4 <= count; i += 4) {
+        const float *a = rows + i * width, *b = a + width, *c = b + width, *d = c + width;
+        float32x4_t four = vld1q_f32(weights + i);
+        if (vmaxvq_f32(vabsq_f32(four)) == 0.0f) {
+            continue;
+        }
+        size_t j = 0;
+        for (; j + 8 <= width; j += 8) {
+            float32x4_t low = vfmaq_laneq_f32(vld1q_f32(sum + j), vld1q_f32(a + j), four, 0);
+            float32x4_t high = vfmaq_laneq_f32(vld1q_f32(sum + j + 4), vld1q_f32(a + j + 4), four, 0);
+            low = vfmaq_laneq_f32(low, vld1q_f32(b + j), four, 1);
+            high = vfmaq_laneq_f32(high, vld1q_f32(b + j + 4), four, 1);
+            low = vfmaq_laneq_f32(low, vld1q_f32(c + j), four, 2);
+            high = vfmaq_laneq_f32(high, vld1q_f32(c + j + 4), four, 2);
+            low = vfmaq_laneq_f32(low, vld1q_f32(d + j), four, 3);
+            high = vfmaq_laneq_f32(high, vld1q_f32(d + j + 4), four, 3);
+            vst1q_f32(sum + j, low);
+            vst1q_f32(sum + j + 4, high);
+        }
+        for (; j < width; j++) {
+            sum[j] += weights[i] * a[j] + weights[i + 1] * b[j] + weights[i + 2] * c[j] + weights[i + 3] * d[j];
+        }
+    }
+    vlj_pool_generic.weighted_sum(rows + i * width, weights + i, count - i, width, sum);
+}
+
+static int32_t dot_int8_neon(const int8_t *x, const int16_t *y, size_t n) {
+    int32x4_t a = vdupq_n_s32(0), b = a;
+    size_t i = 0;
+    for (; i + 16 <= n; i += 16) {
+        int8x16_t bytes = vld1q_s8(x + i);
+        int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
+        int16x8_t y_low = vld1q_s16(y + i), y_high = vld1q_s16(y + i + 8);
+        a = vmlal_s16(a, vget_low_s16(low), vget_low_s16(y_low));
+        b = vmlal_high_s16(b, low, y_low);
+        a = vmlal_s16(a, vget_low_s16(high), vget_low_s16(y_high));
+        b = vmlal_high_s16(b, high, y_high);
+    }
+    return vaddvq_s32(vaddq_s32(a, b)) + vlj_pool_generic.dot_int8(x + i, y + i, n - i);
+}
+
+const vlj_pool_kernels vlj_pool_neon = {
+    .name = "neon",
+    .isa = VLJ_ISA_NEON,
+    .weighted_sum = weighted_sum_neon,
+    .dot_int8 = dot_int8_neon,
+};
+
+#else
+typedef int vlj_pool_neon_is_for_aarch64; /* ISO C wants one declaration per file */
+#endif

@@ -49,7 +49,8 @@ tr:last-child td{border-bottom:0}th{background:var(--card);font-weight:600}
 def render(results: Results) -> str:
     """The whole page."""
     runs = rows.scenario_runs(results)
-    body = [f"<p>{escape(rows.machine_line(results.machine))}</p>"]
+    measured = results.runs or results.host_model or results.decode_curve
+    body = [f"<p>{escape(rows.machine_line(results.machine))}</p>"] if measured else []
     if results.interrupted:
         body.append('<p class="bad">Interrupted: this is what was measured until then.</p>')
     figures = _figures(results, runs)

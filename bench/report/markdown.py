@@ -32,7 +32,8 @@ def table(header: Sequence[str], body: Sequence[Sequence[str]]) -> str:
 
 def render(results: Results) -> str:
     """Every part that the results have."""
-    parts = [rows.machine_line(results.machine)]
+    measured = results.runs or results.host_model or results.decode_curve
+    parts = [rows.machine_line(results.machine)] if measured else []
     if results.interrupted:
         parts.append("**Interrupted: this is what was measured until then.**")
     runs = rows.scenario_runs(results)

@@ -133,7 +133,7 @@ def counter_rows(runs: Iterable[Run]) -> list[Row]:
     rows = []
     for run in runs:
         told = [
-            f"{text} {number(run.counters[name])}"
+            f"{text} {_count(run.counters[name])}"
             for name, text in COUNTERS.items()
             if run.counters.get(name) is not None
         ]
@@ -148,6 +148,11 @@ def counter_rows(runs: Iterable[Run]) -> list[Row]:
         if told:
             rows.append([run.subject, run.scenario, "; ".join(told)])
     return rows
+
+
+def _count(value: float | None) -> str:
+    """Whole numbers whole."""
+    return f"{value:,.0f}" if value is not None and value == int(value) else number(value)
 
 
 def energy_reason(results: Results) -> str | None:

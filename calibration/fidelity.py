@@ -19,11 +19,10 @@ from .. import world
 from ..export.bundle import MANIFEST
 from ..export.errors import ExportError
 from ..export.manifest import Manifest
-from ..runtime.model import Model
+from ..runtime.model import Model, load
 from ..runtime.options import GateOptions
 from . import quantise
 from .cider import cider
-from .engines import open_bundle
 from .gate import match, told_shifts
 from .recording import Recording
 from .windows import WORLD, open_windows
@@ -115,7 +114,7 @@ def compare(
     the two don't take the same windows.
     """
     started = time.monotonic()
-    with open_bundle(a, threads=threads) as model_a, open_bundle(b, threads=threads) as model_b:
+    with load(a, threads=threads) as model_a, load(b, threads=threads) as model_b:
         _check_alike(model_a, model_b, a, b)
         shown, truth = _shown(model_a, data, windows, seed)
         queries = _queries(model_a)

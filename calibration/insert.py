@@ -8,6 +8,7 @@ take the same graph.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
@@ -126,7 +127,7 @@ class _Inserter:
     def __init__(self, graph: ir.Graph, target: Format) -> None:
         self.graph, self.format = graph, FORMATS[target]
         self._weights: dict[str, ir.Value] = {}
-        self._activations: dict[str, ir.Value] = {}
+        self._readers: Counter[str] = Counter()
 
     def layer(self, layer: LinearLayer, plan: LayerPlan) -> None:
         if plan.bias is not None:
@@ -140,6 +141,24 @@ class _Inserter:
                 self._activation(layer, plan.amax)
         position = 2 if layer.pool else 1
         layer.node.replace_input_with(position, self._weight(layer))
+        if plan.scheme == "full" and layer.bias_add is not None and layer.bias is not None:
+            self._keep_from_gemm(layer)
+
+    def _keep_from_gemm(self, layer: LinearLayer) -> None:
+        """Gives a bias the rank of what it is added to.
+
+        ONNX Runtime turns MatMul and the Add of a plain vector into Gemm before it looks for Q/DQ,
+        and a Gemm with a float bias then stays float without a word.
+        """
+        output = layer.node.outputs[0]
+        add = layer.bias_add
+        if add is None or output.shape is None or len(output.shape) < 3:
+            return
+        position, value = next(
+            (i, v) for i, v in enumerate(add.inputs) if v is not None and v.is_initializer()
+        )
+        array = weight_array(value).reshape((1,) * (len(output.shape) - 1) + (-1,))
+        add.replace_input_with(position, set_initializer(self.graph, f"{value.name}.row", array))
 
     def remove_unused(self) -> None:
         """Drops float weights that nothing uses any more."""
@@ -177,24 +196,39 @@ class _Inserter:
                 f"{layer.name}: its input was 0 on all windows, which gives no range",
                 "calibrate on clips that show more",
             )
-        name = layer.activation.name
-        assert name is not None
-        if name not in self._activations:
-            scale = np.array(amax / self.format.largest, np.float32)
-            self._activations[name] = self.pair(layer.activation, scale, layer.node)
-        layer.node.replace_input_with(0, self._activations[name])
+        layer.node.replace_input_with(0, self._own_pair(layer.activation, amax, layer.node))
 
-    def pair(self, value: ir.Value, scale: Array, before: ir.Node) -> ir.Value:
-        """Quantises and dequantises a value for the nodes from `before` on."""
+    def _own_pair(self, value: ir.Value, amax: float, user: ir.Node) -> ir.Value:
+        """A pair for one reader of `value`.
+
+        ONNX Runtime on x86 turns int8 into uint8 only where one node reads the quantised value, and
+        leaves the others in float; it also merges equal pairs. So each further reader gets a scale
+        that differs in its last bit.
+        """
         name = value.name
-        stored_scale = set_initializer(self.graph, f"{name}/scale", scale)
+        assert name is not None
+        scale = np.float32(amax / self.format.largest)
+        readers = self._readers[name]
+        for _ in range(readers):
+            scale = np.nextafter(scale, np.float32(np.inf))
+        self._readers[name] += 1
+        suffix = f"_{readers + 1}" if readers else ""
+        return self.pair(value, np.array(scale), user, suffix)
+
+    def pair(self, value: ir.Value, scale: Array, before: ir.Node, suffix: str = "") -> ir.Value:
+        """Quantises and dequantises a value for the nodes from `before` on."""
+        name = f"{value.name}/{{}}{suffix}"
+        stored_scale = set_initializer(self.graph, name.format("scale"), scale)
         zero = self._zeros("zero_point", ())
         stored = self._node(
-            "QuantizeLinear", [value, stored_scale, zero], f"{name}/QuantizeLinear", before
+            "QuantizeLinear", [value, stored_scale, zero], name.format("QuantizeLinear"), before
         )
-        stored.dtype = self.format.onnx_type
+        stored.type = ir.TensorType(self.format.onnx_type)
         return self._node(
-            "DequantizeLinear", [stored, stored_scale, zero], f"{name}/DequantizeLinear", before
+            "DequantizeLinear",
+            [stored, stored_scale, zero],
+            name.format("DequantizeLinear"),
+            before,
         )
 
     def operand(self, node: ir.Node, position: int, amax: float, what: str) -> None:
@@ -203,10 +237,7 @@ class _Inserter:
             raise ExportError(f"{what}: an input was 0 on all windows", "calibrate on other clips")
         value = node.inputs[position]
         assert value is not None and value.name is not None
-        if value.name not in self._activations:
-            scale = np.array(amax / self.format.largest, np.float32)
-            self._activations[value.name] = self.pair(value, scale, node)
-        node.replace_input_with(position, self._activations[value.name])
+        node.replace_input_with(position, self._own_pair(value, amax, node))
 
     def rows(self, gather: ir.Node, name: str, table: Array) -> None:
         """A Gather of rows from an 8-bit table, scaled after it."""
@@ -255,11 +286,13 @@ class _Inserter:
             return
         output = layer.node.outputs[0]
         scope = (layer.node.name or layer.name).rsplit("/", 1)[0]
-        bias = set_initializer(self.graph, f"{scope}.bias", np.asarray(more, np.float32))
+        rank = 1 if output.shape is None else max(1, len(output.shape))
+        row = np.asarray(more, np.float32).reshape((1,) * (rank - 1) + (-1,))
+        bias = set_initializer(self.graph, f"{scope}.bias", row)
         users = list(output.uses())
         added = ir.node("Add", [output, bias], name=f"{scope}/Add_bias")
         added.outputs[0].name = f"{scope}/Add_bias"
-        added.outputs[0].shape, added.outputs[0].dtype = output.shape, output.dtype
+        added.outputs[0].shape, added.outputs[0].dtype = output.shape, ir.DataType.FLOAT
         self.graph.insert_after(layer.node, added)
         for use in users:
             use.node.replace_input_with(use.idx, added.outputs[0])

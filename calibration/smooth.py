@@ -90,29 +90,31 @@ def _of_norm(value: ir.Value, group: list[LinearLayer]) -> Block | None:
 def _of_projection(
     value: ir.Value, group: list[LinearLayer], products: Mapping[ir.Value, LinearLayer]
 ) -> Block | None:
-    """The up half of gate_up before `down`, or the values of q-k-v before `out`."""
+    """The up part of a gated MLP before `down`, or the values of q-k-v before `out`."""
     channels = len(group[0].array)
-    path = _walk(value)
-    for step in path:
+    for step in _walk(value, products):
+        own = products.get(step)
         producer = step.producer()
-        if producer is None or producer.op_type not in ("Split", "Reshape", "Transpose"):
-            continue
-        source = producer.inputs[0]
-        layer = products.get(source) if source is not None else None
-        if layer is None or layer in group or len(layer.weight.uses()) > 1:
+        source = None if producer is None or not producer.inputs else producer.inputs[0]
+        layer = own if own is not None else products.get(source) if source is not None else None
+        if layer is None or producer is None or layer in group:
             continue
         width = layer.array.shape[1]
-        gated = producer.op_type == "Split" and width == 2 * channels
-        values = producer.op_type != "Split" and width == 3 * channels
-        if not (gated or values):
-            return None
-        if gated and step is not producer.outputs[1]:
+        up = own is not None and width == channels
+        half = (
+            own is None
+            and producer.op_type == "Split"
+            and width == 2 * channels
+            and step is producer.outputs[1]
+        )
+        values = own is None and producer.op_type == "Reshape" and width == 3 * channels
+        if not (up or half or values) or len(layer.weight.uses()) > 1:
             return None
         return Block(group[0].name, tuple(group), (), (layer, width - channels))
     return None
 
 
-def _walk(value: ir.Value) -> list[ir.Value]:
+def _walk(value: ir.Value, products: Mapping[ir.Value, LinearLayer]) -> list[ir.Value]:
     """Back along the input that the value is linear in, as far as one of those can be told.
 
     Attention is linear in its values (the softmax's MatMul), a gated MLP in its up half. A Concat
@@ -129,16 +131,16 @@ def _walk(value: ir.Value) -> list[ir.Value]:
             if softmax is not None and softmax.op_type == "Softmax":
                 following = node.inputs[1]
         elif node.op_type == "Mul":
-            halves = [v for v in node.inputs if v is not None and _is_split(v)]
-            following = halves[0] if len(halves) == 1 else None
+            linear = [v for v in node.inputs if v in products or _is_split(v)]
+            following = linear[0] if len(linear) == 1 else None
         if following is None:
             return path
         path.append(following)
     return path
 
 
-def _is_split(value: ir.Value) -> bool:
-    producer = value.producer()
+def _is_split(value: ir.Value | None) -> bool:
+    producer = None if value is None else value.producer()
     return producer is not None and producer.op_type == "Split"
 
 

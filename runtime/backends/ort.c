@@ -180,6 +180,11 @@ static vlj_status set_options(const ort_engine *self, const vlj_engine_spec *spe
     failed = failed != NULL ? failed : api->SetSessionLogSeverityLevel(options, VLJ_ORT_LOG_ERROR);
     failed = failed != NULL ? failed : api->AddSessionConfigEntry(options, "session.intra_op.allow_spinning", spin);
     failed = failed != NULL ? failed : api->AddSessionConfigEntry(options, "session.force_spinning_stop", "1");
+    if (failed == NULL && strcmp(spec->config->precision, "fp8") == 0) {
+        /* No CPU computes in FP8: values are rounded to it and computed in float32. Fusing Q/DQ pairs, which the
+         * default does, has no FP8 kernels and makes an invalid graph. */
+        failed = api->AddSessionConfigEntry(options, "session.disable_quant_qdq", "1");
+    }
     if (dynamic && failed == NULL) {
         failed = api->DisableMemPattern(options); /* it would keep one plan for each shape ever seen */
     }

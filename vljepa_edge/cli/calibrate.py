@@ -12,7 +12,9 @@ import click
 if TYPE_CHECKING:
     from vljepa_edge.calibration.calibrator import Calibrator
     from vljepa_edge.calibration.gate import GateScore
+    from vljepa_edge.calibration.insert import Scheme
     from vljepa_edge.calibration.recording import Recording
+    from vljepa_edge.calibration.sensitivity import Trial
     from vljepa_edge.cli.console import Output
     from vljepa_edge.runtime.model import Model
 
@@ -151,11 +153,11 @@ def _quantise(bundle: Path, output: Path, precision: str, options: dict[str, Any
         seen = calibrator.observations.windows
         if seen < ENOUGH_WINDOWS:
             out.say(f"note: ranges from {seen} windows alone; {ENOUGH_WINDOWS} or more hold better")
-        schemes = {}
+        schemes: dict[str, Scheme] = {}
         if precision == "mixed" or options["sensitivity"]:
             judge = Judge(calibrator, options["judge_windows"])
             errors = sensitivities(judge, progress)
-            trials = []
+            trials: list[Trial] = []
             if precision == "mixed":
                 chosen = (options["min_cosine"], options["min_agreement"], options["max_ms"])
                 budget = Budget(*chosen) if any(chosen) else Budget(cosine=0.999)
@@ -200,15 +202,15 @@ def _follow_gate(
     calibrator: Calibrator, output: Path, options: dict[str, Any], progress: Any
 ) -> GateScore:
     """Fits the new bundle's gate to full precision's shifts, and writes it."""
-    from vljepa_edge.calibration.engines import open_bundle
     from vljepa_edge.calibration.fidelity import gate_options
     from vljepa_edge.calibration.gate import follow
     from vljepa_edge.export.gate import set_gate
+    from vljepa_edge.runtime.model import load
 
     recorded = []
     for i, folder in enumerate((calibrator.folder, output)):
         progress("gate", i, 2)
-        with open_bundle(folder, threads=options["threads"]) as model:
+        with load(folder, threads=options["threads"]) as model:
             recorded.append(_record(model, options, None))
     window = calibrator.manifest.window
     found = follow(
@@ -242,16 +244,16 @@ def _record(
 
 
 def _fit_gate(bundle: Path, options: dict[str, Any]) -> None:
-    from vljepa_edge.calibration.engines import open_bundle
     from vljepa_edge.calibration.gate import fit, score
     from vljepa_edge.cli.console import Output
     from vljepa_edge.export.gate import set_gate
     from vljepa_edge.export.manifest import GateSettings
+    from vljepa_edge.runtime.model import load
 
     known = options["data"] == "world"
     with (
         Output("recording", options["streams"], quiet=options["as_json"]) as out,
-        open_bundle(bundle, threads=options["threads"]) as model,
+        load(bundle, threads=options["threads"]) as model,
     ):
         recordings = _record(model, options, out)
         checks = _record(model, options, out, options["streams"]) if known else []

@@ -21,6 +21,15 @@ class Stage:
 
 
 @dataclass(frozen=True)
+class TextStage:
+    """The Y-Encoder's own stage before all others: phrasings of one meaning, on text alone."""
+
+    steps: int
+    batch: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
 class DecoderStage:
     """The Y-Decoder's own stage: text alone, from noisy Y-Encoder embeddings."""
 
@@ -33,8 +42,9 @@ class DecoderStage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The contrastive stages in order, then the Y-Decoder's."""
+    """The Y-Encoder's text stage, the contrastive stages in order, then the Y-Decoder's."""
 
+    text: TextStage
     stages: tuple[Stage, ...]
     decoder: DecoderStage
     weight_decay: float = 0.05
@@ -45,18 +55,19 @@ class Recipe:
 def nano_recipe(scale: float = 1.0) -> Recipe:
     """Sized for two CPU cores; `scale` multiplies every stage's steps.
 
-    nano has no pretrained encoder to freeze, so all of it learns from the first step; the
-    Y-Encoder starts from noise as well, so its multiplier begins above the paper's 0.05 to 0.10.
+    nano has no pretrained encoders: its X-Encoder learns with the rest instead of being frozen,
+    and its Y-Encoder has a text stage of its own first, then the paper's multiplier.
     """
 
     def steps(count: int) -> int:
         return max(2, round(count * scale))
 
     return Recipe(
+        text=TextStage(steps=steps(300), batch=384, learning_rate=2e-3),
         stages=(
-            Stage("image", steps(2200), 128, 1e-3, 0.3),
-            Stage("video", steps(100), 96, 1e-3, 0.3),
-            Stage("query", steps(720), 96, 1e-3, 0.2, cosine=True),
+            Stage("image", steps(2200), 128, 1e-3, 0.05),
+            Stage("video", steps(100), 96, 1e-3, 0.05),
+            Stage("query", steps(2000), 96, 1e-3, 0.05, cosine=True),
         ),
         decoder=DecoderStage(steps=steps(1500), batch=256, learning_rate=2e-3, noise=0.8),
     )

@@ -1,4 +1,5 @@
-"""Trains a VL-JEPA on sprite world: image, video and query stages, then the Y-Decoder on text.
+"""Trains a VL-JEPA on sprite world: the Y-Encoder on text, then image, video and query stages,
+then the Y-Decoder on text.
 
 `train` resumes to the step from its folder; batches depend on (seed, stage, step) alone.
 """
@@ -24,6 +25,7 @@ from .data import Batch, WorldBatches, batches, corpus
 from .losses import info_nce, next_token
 from .optimizers import BETAS, Optimizers
 from .recipe import DecoderStage, Recipe, Stage
+from .text_stage import train_text
 from .tokenizer import encode_batch, train_tokenizer
 from .vl_jepa import VLJEPA
 
@@ -102,11 +104,11 @@ def train(
     if state is None:
         sentences = corpus(world_config, recipe.seed, corpus_sentences)
         tokenizer = train_tokenizer(sentences, config.y_encoder.transformer.vocabulary)
+        _text_stage(model, tokenizer, world_config, recipe, folder, progress)
         state = {"stage": 0, "step": 0, "optimizer": None}
     else:
         loaded = checkpoint.load(folder)
         model, tokenizer = loaded.model, loaded.tokenizer
-    folder.mkdir(parents=True, exist_ok=True)
     log = Log(folder / "log.csv")
     names = [*(stage.task for stage in recipe.stages), "decoder"]
 
@@ -127,6 +129,29 @@ def train(
         state = {"stage": number + 1, "step": 0, "optimizer": None}
         save(number + 1, 0, None)
     return model.eval()
+
+
+def _text_stage(
+    model: VLJEPA,
+    tokenizer: Tokenizer,
+    world_config: world.WorldConfig,
+    recipe: Recipe,
+    folder: Path,
+    progress: Progress | None,
+) -> None:
+    """The Y-Encoder's own stage, logged."""
+    stage = recipe.text
+    folder.mkdir(parents=True, exist_ok=True)
+    log, started = Log(folder / "log.csv"), time.monotonic()
+
+    def told(step: int, loss: float) -> None:
+        if step % 50 == 0 or step == stage.steps:
+            speed = stage.batch * step / (time.monotonic() - started)
+            log.write("text", step, loss, stage.learning_rate, speed)
+        if progress is not None:
+            progress("text", step, stage.steps, loss)
+
+    train_text(model, tokenizer, world_config, stage, recipe.seed, progress=told)
 
 
 Save = Callable[[int, int, "Resumable | None"], None]

@@ -18,7 +18,8 @@ from vljepa_edge.model.data import WorldBatches
 from vljepa_edge.model.evaluate import Reference, evaluate, parse_caption
 from vljepa_edge.model.losses import info_nce
 from vljepa_edge.model.optimizers import MUON_LR, Optimizers
-from vljepa_edge.model.recipe import DecoderStage, Recipe, Stage
+from vljepa_edge.model.recipe import DecoderStage, Recipe, Stage, TextStage
+from vljepa_edge.model.text_stage import train_text
 from vljepa_edge.model.train import train
 from vljepa_edge.model.vl_jepa import VLJEPA
 
@@ -152,8 +153,33 @@ def test_configs_survive_json() -> None:
     assert paper(16).visual_tokens == 2048
 
 
+def test_text_stage_tells_left_from_right() -> None:
+    from vljepa_edge.model.data import corpus
+    from vljepa_edge.model.tokenizer import train_tokenizer
+
+    torch.manual_seed(8)
+    config = world.WorldConfig()
+    tokenizer = train_tokenizer(corpus(config, 1, 500), 1024)
+    fresh = VLJEPA(nano())
+    reference = Reference(fresh, tokenizer)
+
+    def cosine(one: str, other: str) -> float:
+        rows = reference.embed_text([one, other])
+        return float(rows[0] @ rows[1])
+
+    def margin() -> float:
+        same = cosine("a cat moves left", "the cat drifts leftward")
+        return same - cosine("a cat moves left", "a cat moves right")
+
+    assert margin() < 0.1
+    train_text(fresh.train(), tokenizer, config, TextStage(60, 96, 2e-3), 1)
+    fresh.eval()
+    assert margin() > 0.3
+
+
 def _tiny_recipe() -> Recipe:
     return Recipe(
+        text=TextStage(steps=2, batch=4, learning_rate=1e-3),
         stages=(Stage("image", 3, 4, 1e-3, 0.1), Stage("query", 3, 4, 1e-3, 0.1, cosine=True)),
         decoder=DecoderStage(steps=3, batch=4, learning_rate=1e-3, noise=0.5),
     )

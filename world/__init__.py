@@ -16,7 +16,7 @@ from .captions import (
 from .clips import Clip, sample_clip, sample_image, window_times
 from .questions import CAPTION_QUERIES, Question, questions
 from .render import render
-from .sampling import SPLITS, is_held_out_pair, sample_scene, scene_of
+from .sampling import SPLITS, is_held_out_pair, pick, sample_scene, scene_of
 from .scene import MOTIONS_V1, Scene, WorldConfig
 from .streams import Segment, Stream, frame_times, frames, make_stream, sample_stream_clip
 from .video import write_mp4, write_timeline
@@ -45,6 +45,7 @@ __all__ = [
     "is_held_out_pair",
     "make_stream",
     "motion_object_caption",
+    "pick",
     "plural",
     "questions",
     "render",

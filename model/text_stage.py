@@ -1,0 +1,103 @@
+"""The Y-Encoder's first stage, on text alone: phrasings of one meaning together, all others apart.
+
+The paper's Y-Encoder comes pretrained and knows already that left is not right. One that starts
+from noise doesn't, and learning it from video alone fails: what the video side cannot tell apart
+yet, the text side merges ("moves left" and "moves right" came to a cosine of 0.99), and then there
+is nothing left to learn from. This stage stands in for that pretraining.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from .. import world
+from .data import meaning
+from .losses import info_nce
+from .recipe import TextStage
+from .tokenizer import encode_batch
+from .vl_jepa import VLJEPA
+
+# Natural log of the inverse temperature of this stage.
+LOGIT_SCALE = 3.0
+
+
+def text_pairs(
+    config: world.WorldConfig, rng: np.random.Generator, count: int
+) -> tuple[list[str], list[str], list[int]]:
+    """(a phrasing, another phrasing, key of the meaning): captions, some of them of one scene
+    with another motion, image captions, motions alone, and answers."""
+    first: list[str] = []
+    second: list[str] = []
+    keys: list[int] = []
+
+    def add(kind: str, canonical: str, one: str, other: str) -> None:
+        first.append(one)
+        second.append(other)
+        keys.append(meaning(kind, canonical))
+
+    while len(first) < count:
+        scene = world.sample_scene(rng, config, split="train")
+        draw = rng.random()
+        if draw < 0.55:
+            for motion in (scene.motion, world.pick(rng, config.motions)):
+                told = dataclasses.replace(scene, motion=motion)
+                canonical = world.canonical_caption(told)
+                add("caption", canonical, world.caption(told, rng), world.caption(told, rng))
+        elif draw < 0.7:
+            canonical = world.canonical_image_caption(scene)
+            add("image", canonical, world.image_caption(scene, rng), canonical)
+        elif draw < 0.85:
+            phrases = world.verb_phrases(scene.motion)
+            canonical = f"it {phrases[0][1]}"
+            add("motion", canonical, f"it {world.pick(rng, phrases)[1]}", canonical)
+        else:
+            question = world.pick(rng, world.questions(scene, rng)[1:])
+            add(question.kind, question.answer, question.answer, question.answer)
+    return first[:count], second[:count], keys[:count]
+
+
+def text_step(
+    model: VLJEPA, tokenizer: Tokenizer, batch: tuple[list[str], ...], keys: Tensor
+) -> Tensor:
+    """InfoNCE between two phrasings; equal texts and equal meanings are no negatives."""
+    c = model.config
+    texts = [*batch[0], *batch[1]]
+    ids, mask = encode_batch(tokenizer, texts, c.y_encoder.max_tokens, c.special_tokens)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        rows = model.y_encoder(ids, mask)
+    one, other = rows.chunk(2)
+    return info_nce(one, other, torch.tensor(LOGIT_SCALE), keys[:, None] == keys[None])
+
+
+def train_text(
+    model: VLJEPA,
+    tokenizer: Tokenizer,
+    config: world.WorldConfig,
+    stage: TextStage,
+    seed: int,
+    *,
+    progress: Callable[[int, float], None] | None = None,
+) -> None:
+    """Runs the stage; `progress(step, loss)` after each step. Too short to be worth resuming."""
+    optimizer = torch.optim.AdamW(model.y_encoder.parameters(), weight_decay=0.01, fused=True)
+    for step in range(stage.steps):
+        rng = np.random.default_rng((seed, 883, step))
+        first, second, keys = text_pairs(config, rng, stage.batch)
+        loss = text_step(model, tokenizer, (first, second), torch.tensor(keys))
+        warm = min(1.0, (step + 1) / 50)
+        decay = (1 + math.cos(math.pi * step / stage.steps)) / 2
+        for group in optimizer.param_groups:
+            group["lr"] = stage.learning_rate * warm * decay
+        optimizer.zero_grad(set_to_none=True)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(model.y_encoder.parameters(), 1.0)
+        optimizer.step()
+        if progress is not None:
+            progress(step + 1, float(loss.detach()))

@@ -1,5 +1,7 @@
-"""The CUDA kernels compile for Orin, Hopper and Thor without spilling. tests/c/test_cuda_arithmetic.c
-runs what they compute; no test here has a GPU."""
+"""The CUDA kernels compile for Orin, Hopper and Thor without spilling.
+
+tests/c/test_cuda_arithmetic.c runs what they compute, on the CPU; no test here has a GPU.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +24,9 @@ def test_registers_and_spills(tmp_path: Path) -> None:
     include = [f"-I{ROOT / 'kernels'}", f"-I{ROOT / 'kernels' / 'cuda'}"]
     source = ROOT / "kernels" / "cuda" / "kernels.cu"
     out = tmp_path / "kernels.fatbin"
+    flags = ["-std=c++17", "-O3", "-fatbin", "-Xptxas", "-v", *targets, *include]
     built = subprocess.run(
-        ["nvcc", "-std=c++17", "-O3", "-fatbin", *targets, "-Xptxas", "-v", *include, source]
-        + ["-o", out],
+        ["nvcc", *flags, source, "-o", out],
         check=True,
         capture_output=True,
         text=True,

@@ -167,3 +167,24 @@ def test_bad_bundles(cli: Cli, tmp_path: Path) -> None:
     told = cli("bench", tmp_path / "none")
     assert told.returncode == 2 and str(tmp_path / "none") in told.stderr
     assert len(told.stderr.strip().splitlines()) == 1
+
+
+def test_texts_of_a_bundle_without_a_decoder(
+    cli: Cli, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """`burst` and the decode curve measure texts; a bundle that makes none is told so."""
+    import dataclasses
+
+    from vljepa_edge.export.export_bundle import export_bundle
+    from vljepa_edge.model import checkpoint
+    from vljepa_edge.model.vl_jepa import VLJEPA
+
+    opened = checkpoint.load(tiny_checkpoint)
+    config = dataclasses.replace(opened.model.config, y_decoder=None)
+    mute = tmp_path / "mute"
+    checkpoint.save(mute, VLJEPA(config), opened.tokenizer, {})
+    export_bundle(mute, tmp_path / "bundle")
+    burst = cli("bench", tmp_path / "bundle", "--scenario", "burst", "--seconds", "1")
+    assert burst.returncode == 2 and "neither a Y-Decoder nor a phrase bank" in burst.stderr
+    curve = cli("bench", tmp_path / "bundle", "--decode-curve")
+    assert curve.returncode == 2 and "no Y-Decoder" in curve.stderr

@@ -24,7 +24,14 @@ Progress = Callable[[float], None]
 
 
 class ScenarioError(RuntimeError):
-    """The measuring process could not do its work; the message is its own."""
+    """The measuring process could not do its work; the message is its own.
+
+    `usage`: what it was given is wrong.
+    """
+
+    def __init__(self, message: str, usage: bool) -> None:
+        super().__init__(message)
+        self.usage = usage
 
 
 def run_scenario(
@@ -55,7 +62,8 @@ def run_scenario(
     run = _run(spec, subject, lines, starts)
     errors = [line["value"] for line in lines if line.get("note") == "error"]
     if errors and not run.samples:
-        raise ScenarioError(f"{spec.scenario}: {errors[0]['message']}")
+        usage = errors[0]["type"] in ("ArgumentError", "BundleError")
+        raise ScenarioError(f"{spec.scenario}: {errors[0]['message']}", usage)
     return run, finished
 
 

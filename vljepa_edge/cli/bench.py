@@ -254,7 +254,8 @@ def _measure(results: Results, options: dict[str, Any]) -> None:
         if results.runs and options["output"]:
             results.interrupted = True
             results.write(options["output"])
-        raise click.ClickException(str(error)) from error
+        kind = click.UsageError if error.usage else click.ClickException
+        raise kind(str(error)) from error
     if extras:
         _extras(results, options, asked[0])
 

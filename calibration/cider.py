@@ -53,8 +53,8 @@ def _grams(text: str) -> Counter[Gram]:
 def _similarity(
     mine: Counter[Gram], theirs: Counter[Gram], logs: dict[Gram, float], total: float
 ) -> float:
-    """Mean over n of the clipped cosine, less for another length."""
-    lengths = [sum(count for gram, count in of.items() if len(gram) == 1) for of in (mine, theirs)]
+    """Mean over n of the clipped cosine, less for another length (in bigrams, as pycocoevalcap)."""
+    lengths = [sum(count for gram, count in of.items() if len(gram) == 2) for of in (mine, theirs)]
     penalty = math.exp(-((lengths[0] - lengths[1]) ** 2) / (2 * _SIGMA**2))
     result = 0.0
     for n in range(1, LONGEST + 1):

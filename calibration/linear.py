@@ -11,8 +11,9 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ..export.errors import ExportError
-from ..export.pooling import NAME as POOL
 
+# `vljepa::MaskedMeanPool`, as export/pooling.py names it; importing that would load torch.
+POOL = "MaskedMeanPool"
 # Operators with a weight, and which input that is.
 WEIGHT_INPUT = {"MatMul": 1, "Gemm": 1, "Conv": 1, "ConvTranspose": 1, POOL: 2}
 

@@ -14,12 +14,15 @@ import onnx_ir as ir
 
 from ..export import bundle
 from ..export.manifest import ComponentRecord, FileRecord
-from ..export.onnx_export import EXTERNAL_BYTES
 from ..export.sections import INSIDE, Kind, Section, token_embeddings_section
 from ..runtime.bundle import Bundle
 from .calibrator import Calibrator
 from .engines import uses_fp8
 from .insert import LayerPlan, Scheme
+
+# Weights of more than this lie beside the graph, as the exporter has it (export/onnx_export.py,
+# which would load torch).
+EXTERNAL_BYTES = 100_000_000
 
 
 @dataclass(frozen=True)

@@ -117,6 +117,20 @@ def test_cider_orders_texts() -> None:
         cider(same, references[:1])
 
 
+def test_cider_is_the_one_of_bench() -> None:
+    """Which is tested against pycocoevalcap."""
+    from vljepa_edge.bench.cider import cider as each
+
+    references = [
+        ["a red apple falls down", "the apple drops"],
+        ["a blue car turns left"],
+        ["two birds fly away to the left", "birds fly"],
+    ]
+    candidates = ["an apple falls down", "a blue car turns left", "two birds fly fly to the right"]
+    expected = np.mean(each(candidates, references))
+    assert cider(candidates, references) == pytest.approx(expected)
+
+
 def stream(seed: int, noise: float = 0.05, scale: float = 1.0) -> Recording:
     """Segments of 12 windows around random directions; `scale` shrinks all distances."""
     rng = np.random.default_rng(seed)
@@ -160,3 +174,22 @@ def test_shift_agreement_counts_within_one_window() -> None:
     assert shift_agreement(a, near, 0.25) == 1
     assert shift_agreement(a, far, 0.25) == pytest.approx(2 * 1 / 5)
     assert shift_agreement([np.zeros(0, np.int64)], [np.zeros(0, np.int64)], 0.25) == 1
+
+
+def test_calibrating_needs_no_torch() -> None:
+    """And what it repeats of the exporter is what the exporter has."""
+    import subprocess
+    import sys
+
+    code = """
+import sys
+import vljepa_edge.calibration.quantise, vljepa_edge.calibration.report
+import vljepa_edge.calibration.clip_streams, vljepa_edge.calibration.world_streams
+assert not {"torch", "transformers", "matplotlib"} & set(sys.modules)
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    from vljepa_edge.calibration import linear, quantise
+    from vljepa_edge.export import onnx_export, pooling
+
+    assert linear.POOL == pooling.NAME
+    assert quantise.EXTERNAL_BYTES == onnx_export.EXTERNAL_BYTES

@@ -130,7 +130,7 @@ class _Inserter:
         self._readers: Counter[str] = Counter()
 
     def layer(self, layer: LinearLayer, plan: LayerPlan) -> None:
-        if plan.bias is not None:
+        if plan.bias is not None and (layer.bias is not None or _rank(layer.node.outputs[0]) > 2):
             self._add_bias(layer, plan.bias)
         if plan.scheme == "float":
             return
@@ -152,12 +152,12 @@ class _Inserter:
         """
         output = layer.node.outputs[0]
         add = layer.bias_add
-        if add is None or output.shape is None or len(output.shape) < 3:
-            return
+        if add is None or _rank(output) < 3:
+            return  # nothing helps there; what is left has one row
         position, value = next(
             (i, v) for i, v in enumerate(add.inputs) if v is not None and v.is_initializer()
         )
-        array = weight_array(value).reshape((1,) * (len(output.shape) - 1) + (-1,))
+        array = weight_array(value).reshape((1,) * (_rank(output) - 1) + (-1,))
         add.replace_input_with(position, set_initializer(self.graph, f"{value.name}.row", array))
 
     def remove_unused(self) -> None:
@@ -286,8 +286,7 @@ class _Inserter:
             return
         output = layer.node.outputs[0]
         scope = (layer.node.name or layer.name).rsplit("/", 1)[0]
-        rank = 1 if output.shape is None else max(1, len(output.shape))
-        row = np.asarray(more, np.float32).reshape((1,) * (rank - 1) + (-1,))
+        row = np.asarray(more, np.float32).reshape((1,) * (_rank(output) - 1) + (-1,))
         bias = set_initializer(self.graph, f"{scope}.bias", row)
         users = list(output.uses())
         added = ir.node("Add", [output, bias], name=f"{scope}/Add_bias")
@@ -321,3 +320,8 @@ class _Inserter:
         output.name, output.shape, output.dtype = name, inputs[0].shape, ir.DataType.FLOAT
         self.graph.insert_before(before, node)
         return output
+
+
+def _rank(value: ir.Value) -> int:
+    """Number of axes; 1 where the graph doesn't tell."""
+    return 1 if value.shape is None else len(value.shape)

@@ -139,7 +139,15 @@ static const char *precision_of(const vlj_engine_spec *spec) {
 static vlj_status compile(openvino_engine *self, const vlj_backend_context *context, const vlj_engine_spec *spec,
                           const ov_model *model, const char *what) {
     const char *precision = precision_of(spec), *cache = context->cache_folder;
-    char threads[16];
+    char threads[16], folder[4096];
+    /* One folder per bundle and precision: OpenVINO's key of a compiled model leaves the precision out (2026.4), and a
+     * model that was compiled for another one writes where it should not. */
+    const uint8_t *d = vlj_index_digest(spec->index);
+    int length = cache == NULL
+                     ? 0
+                     : snprintf(folder, sizeof folder, "%s/openvino-%02x%02x%02x%02x%02x%02x%02x%02x-%s", cache, d[0],
+                                d[1], d[2], d[3], d[4], d[5], d[6], d[7], precision != NULL ? precision : "own");
+    cache = length > 0 && (size_t)length < sizeof folder ? folder : NULL;
     snprintf(threads, sizeof threads, "%u", spec->threads); /* 0: as many as there are */
     /* Pairs that have nothing to say repeat the first one: the call takes its arguments one by one. Threads aren't
      * pinned, since every engine would pin its own to the same cores. */

@@ -1,4 +1,4 @@
-"""Turns a training folder into the checkpoint that ships: half precision, with its recipe as card.
+"""Turns a training folder into the checkpoint that ships: half precision, with its log as card.
 
     python -m vljepa_edge.model.release FOLDER checkpoints/nano
 
@@ -10,14 +10,12 @@ from __future__ import annotations
 
 import argparse
 import csv
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from . import checkpoint
-from .recipe import nano_recipe
 
 
 def training_log(folder: Path) -> list[dict[str, Any]]:
@@ -33,7 +31,7 @@ def training_log(folder: Path) -> list[dict[str, Any]]:
     return list(last.values())
 
 
-def release(folder: Path, output: Path) -> None:
+def release(folder: Path, output: Path, note: str = "") -> None:
     """Writes `output` from a finished training folder; CheckpointError where it isn't finished."""
     opened = checkpoint.load(folder)
     if opened.card.get("stage") != "done":
@@ -45,8 +43,8 @@ def release(folder: Path, output: Path) -> None:
         "name": opened.model.config.name,
         "trained_on": "sprite world (docs/world.md), split train",
         "parameters": opened.model.parameter_count(),
-        "recipe": dataclasses.asdict(nano_recipe()),
         "log": training_log(folder),
+        "note": note,
         "licence": "Apache-2.0; trained on pictures listed in world/atlas/NOTICE.md",
     }
     checkpoint.save(output, opened.model, opened.tokenizer, card, dtype=torch.float16)
@@ -58,5 +56,6 @@ if __name__ == "__main__":
     )
     parser.add_argument("folder", type=Path, help="a finished training folder")
     parser.add_argument("output", type=Path, help="the checkpoint folder to write")
+    parser.add_argument("--note", default="", help="what a reader of the card should know")
     arguments = parser.parse_args()
-    release(arguments.folder, arguments.output)
+    release(arguments.folder, arguments.output, arguments.note)

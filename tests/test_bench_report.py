@@ -152,8 +152,10 @@ def test_an_interrupted_run_keeps_what_was_measured(tiny_bundle: Path, tmp_path:
         [program, "bench", tiny_bundle, "--seconds", "300", "--warmup", "0.1", "-o", path],
         stderr=subprocess.PIPE,
         text=True,
+        # A shell's background jobs ignore SIGINT, and so would this one where tests run in one.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
-    time.sleep(6)
+    time.sleep(8)
     process.send_signal(signal.SIGINT)
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 1 and "what was measured is kept" in errors

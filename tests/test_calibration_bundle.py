@@ -338,3 +338,14 @@ def test_blocks_skip_what_others_read(tiny_bundle: Path) -> None:
     graph.graph.outputs.append(norm)
     after = smooth.blocks(linear_layers("predictor", graph))
     assert len(after) == len(before) - 1
+
+
+def test_fitting_the_gate_keeps_when_texts_are_written(nano_bundle: Path, tmp_path: Path) -> None:
+    """The packaged bundle writes at a segment's close; new thresholds must not change that."""
+    bundle = tmp_path / "nano"
+    shutil.copytree(nano_bundle, bundle)
+    with pytest.raises(SystemExit) as ended:
+        main(["calibrate", str(bundle), "--gate-only", "--streams", "1", "--seconds", "15"])
+    assert ended.value.code == 0
+    with load(bundle) as model:
+        assert model.description.decode_when == "close"

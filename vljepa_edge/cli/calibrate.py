@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -256,12 +256,14 @@ def _fit_gate(bundle: Path, options: dict[str, Any]) -> None:
         load(bundle, threads=options["threads"]) as model,
     ):
         recordings = _record(model, options, out)
+        # Thresholds are fitted; when to write a text is the bundle's own choice, and stays.
+        decode_when = model.description.decode_when
         checks = _record(model, options, out, options["streams"]) if known else []
     best, tried = fit(recordings, target_rate_hz=options["rate"], target_recall=options["recall"])
     held_out = score(checks, best.options) if checks else None
     gate = dataclasses.asdict(best.options)
     if not options["dry_run"]:
-        set_gate(bundle, GateSettings(decode_when="onset", **gate))
+        set_gate(bundle, GateSettings(decode_when=cast(Any, decode_when), **gate))
     if options["as_json"]:
         told: dict[str, Any] = {"gate": gate, "tried": len(tried), "fitted": _told(best)}
         if held_out is not None:

@@ -7,6 +7,7 @@
 
 static const vlj_dot_kernels *const all_kernels[] = {
 #if VLJ_KERNELS_X86
+    &vlj_dot_avx512,
     &vlj_dot_avx2,
 #endif
 #if VLJ_KERNELS_NEON

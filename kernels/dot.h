@@ -25,6 +25,8 @@ typedef struct vlj_dot_kernels {
     /* |sum * scale|^2, and |a * scale_a - b * scale_b|^2: means of n members are sums times 1 / n. */
     double (*sum_square)(const double *sum, double scale, size_t n);
     double (*sum_distance)(const double *a, double scale_a, const double *b, double scale_b, size_t n);
+    /* x . y, exactly: n * 128 * max |y| must stay below 2^31. */
+    int32_t (*dot_int8)(const int8_t *x, const int16_t *y, size_t n);
 } vlj_dot_kernels;
 
 /* NULL when the name is unknown or the CPU lacks it. */

@@ -116,6 +116,14 @@ static double sum_distance_generic(const double *a, double scale_a, const double
     return (part0 + part1) + (part2 + part3);
 }
 
+static int32_t dot_int8_generic(const int8_t *x, const int16_t *y, size_t n) {
+    int32_t sum = 0;
+    for (size_t i = 0; i < n; i++) {
+        sum += x[i] * y[i];
+    }
+    return sum;
+}
+
 const vlj_dot_kernels vlj_dot_generic = {
     .name = "generic",
     .isa = VLJ_ISA_GENERIC,
@@ -126,4 +134,5 @@ const vlj_dot_kernels vlj_dot_generic = {
     .add = add_generic,
     .sum_square = sum_square_generic,
     .sum_distance = sum_distance_generic,
+    .dot_int8 = dot_int8_generic,
 };

@@ -7,6 +7,7 @@
 extern const vlj_dot_kernels vlj_dot_generic;
 #if VLJ_KERNELS_X86
 extern const vlj_dot_kernels vlj_dot_avx2;
+extern const vlj_dot_kernels vlj_dot_avx512;
 #endif
 #if VLJ_KERNELS_NEON
 extern const vlj_dot_kernels vlj_dot_neon;

@@ -6,7 +6,7 @@
 #include <string.h>
 
 int vlj_isa_named(const char *name, vlj_isa *isa) {
-    static const char *const names[] = {"generic", "avx2", "neon"};
+    static const char *const names[] = {"generic", "avx2", "avx512", "neon"};
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (strcmp(names[i], name) == 0) {
             *isa = (vlj_isa)i;
@@ -22,6 +22,10 @@ int vlj_isa_supported(vlj_isa isa) {
 #if VLJ_KERNELS_X86
     case VLJ_ISA_AVX2: /* the builtin also asks whether the operating system saves the wide registers */
         return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma") && __builtin_cpu_supports("f16c");
+    case VLJ_ISA_AVX512:
+        return vlj_isa_supported(VLJ_ISA_AVX2) && __builtin_cpu_supports("avx512f") &&
+               __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
+               __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni");
 #endif
     case VLJ_ISA_NEON: return VLJ_KERNELS_NEON;
     default: return 0;

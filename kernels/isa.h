@@ -14,16 +14,17 @@
 #define VLJ_KERNELS_NEON 0
 #endif
 
-/* Wider ones have larger numbers; each family's include "generic". AVX-512 is left out: tried, it made a gate of width
- * 1536 take 1.1 us in place of 1.4, and nothing else faster, since with AVX2 resize and phrase banks already wait for
- * memory. */
+/* Wider ones have larger numbers; each family's include "generic". A family has AVX-512 only where it pays: `dot`, for
+ * its INT8 products and the gate. Resize, colour and pooling wait for memory with AVX2 already. */
 typedef enum vlj_isa {
     VLJ_ISA_GENERIC = 0, /* plain C11 */
     VLJ_ISA_AVX2 = 1,    /* x86-64 with AVX2, FMA, F16C */
-    VLJ_ISA_NEON = 2     /* AArch64, where it is always there */
+    VLJ_ISA_AVX512 = 2,  /* the same with AVX-512 F, BW, DQ, VL and VNNI */
+    VLJ_ISA_NEON = 3,    /* AArch64, where it is always there */
+    VLJ_ISA_COUNT = 4
 } vlj_isa;
 
-/* "generic", "avx2" or "neon" into *isa; 0 when the name is none of them. */
+/* "generic", "avx2", "avx512" or "neon" into *isa; 0 when the name is none of them. */
 int vlj_isa_named(const char *name, vlj_isa *isa);
 int vlj_isa_supported(vlj_isa isa);
 /* The widest that kernels may use: what the CPU has, or less where the environment variable VLJ_ISA names less (for

@@ -37,27 +37,10 @@ AVX2 static void weighted_sum_avx2(const float *rows, const float *weights, size
     vlj_pool_generic.weighted_sum(rows + i * width, weights + i, count - i, width, sum);
 }
 
-AVX2 static int32_t dot_int8_avx2(const int8_t *x, const int16_t *y, size_t n) {
-    __m256i a = _mm256_setzero_si256(), b = a;
-    size_t i = 0;
-    for (; i + 32 <= n; i += 32) {
-        __m256i low = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(x + i)));
-        __m256i high = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(x + i + 16)));
-        a = _mm256_add_epi32(a, _mm256_madd_epi16(low, _mm256_loadu_si256((const __m256i *)(y + i))));
-        b = _mm256_add_epi32(b, _mm256_madd_epi16(high, _mm256_loadu_si256((const __m256i *)(y + i + 16))));
-    }
-    a = _mm256_add_epi32(a, b);
-    __m128i four = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    four = _mm_hadd_epi32(four, four);
-    four = _mm_hadd_epi32(four, four);
-    return _mm_cvtsi128_si32(four) + vlj_pool_generic.dot_int8(x + i, y + i, n - i);
-}
-
 const vlj_pool_kernels vlj_pool_avx2 = {
     .name = "avx2",
     .isa = VLJ_ISA_AVX2,
     .weighted_sum = weighted_sum_avx2,
-    .dot_int8 = dot_int8_avx2,
 };
 
 #else

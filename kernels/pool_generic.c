@@ -10,17 +10,8 @@ static void weighted_sum_generic(const float *rows, const float *weights, size_t
     }
 }
 
-static int32_t dot_int8_generic(const int8_t *x, const int16_t *y, size_t n) {
-    int32_t sum = 0;
-    for (size_t i = 0; i < n; i++) {
-        sum += x[i] * y[i];
-    }
-    return sum;
-}
-
 const vlj_pool_kernels vlj_pool_generic = {
     .name = "generic",
     .isa = VLJ_ISA_GENERIC,
     .weighted_sum = weighted_sum_generic,
-    .dot_int8 = dot_int8_generic,
 };

@@ -34,26 +34,10 @@ static void weighted_sum_neon(const float *rows, const float *weights, size_t co
     vlj_pool_generic.weighted_sum(rows + i * width, weights + i, count - i, width, sum);
 }
 
-static int32_t dot_int8_neon(const int8_t *x, const int16_t *y, size_t n) {
-    int32x4_t a = vdupq_n_s32(0), b = a;
-    size_t i = 0;
-    for (; i + 16 <= n; i += 16) {
-        int8x16_t bytes = vld1q_s8(x + i);
-        int16x8_t low = vmovl_s8(vget_low_s8(bytes)), high = vmovl_high_s8(bytes);
-        int16x8_t y_low = vld1q_s16(y + i), y_high = vld1q_s16(y + i + 8);
-        a = vmlal_s16(a, vget_low_s16(low), vget_low_s16(y_low));
-        b = vmlal_high_s16(b, low, y_low);
-        a = vmlal_s16(a, vget_low_s16(high), vget_low_s16(y_high));
-        b = vmlal_high_s16(b, high, y_high);
-    }
-    return vaddvq_s32(vaddq_s32(a, b)) + vlj_pool_generic.dot_int8(x + i, y + i, n - i);
-}
-
 const vlj_pool_kernels vlj_pool_neon = {
     .name = "neon",
     .isa = VLJ_ISA_NEON,
     .weighted_sum = weighted_sum_neon,
-    .dot_int8 = dot_int8_neon,
 };
 
 #else

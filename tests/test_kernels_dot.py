@@ -26,6 +26,7 @@ class DotKernels(ctypes.Structure):
         ("add", ctypes.CFUNCTYPE(None, POINTER, POINTER, DOUBLE, SIZE)),
         ("sum_square", ctypes.CFUNCTYPE(DOUBLE, POINTER, DOUBLE, SIZE)),
         ("sum_distance", ctypes.CFUNCTYPE(DOUBLE, POINTER, DOUBLE, POINTER, DOUBLE, SIZE)),
+        ("dot_int8", ctypes.CFUNCTYPE(ctypes.c_int32, POINTER, POINTER, SIZE)),
     ]
 
 
@@ -63,6 +64,10 @@ def test_equals_float64(kernels: DotKernels, n: int, offset: int, seed: int) -> 
     assert kernels.sum_distance(a.ctypes.data, 0.5, b.ctypes.data, 0.3, n) == pytest.approx(
         ((a * 0.5 - b * 0.3) ** 2).sum(), **exact
     )
+    steps = random.integers(-8191, 8192, n).astype(np.int16)
+    bytes_ = random.integers(-128, 128, n).astype(np.int8)
+    product = kernels.dot_int8(bytes_.ctypes.data, steps.ctypes.data, n)
+    assert product == int(bytes_.astype(np.int64) @ steps.astype(np.int64))
     total = a.copy()
     kernels.add(total.ctypes.data, x.ctypes.data, -1.0, n)
     np.testing.assert_array_equal(total, a - wide_x)

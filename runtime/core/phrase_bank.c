@@ -1,11 +1,11 @@
-/* phrase_bank.c: nearest phrases of an embedding: one pass over the rows, the best k kept in the caller's arrays. */
+/* phrase_bank.c: nearest phrases of an embedding, over banks of floats, halves or INT8. */
 #include "phrase_bank.h"
 
 #include <math.h>
 
-#include "dot.h"
 #include "error.h"
 #include "model.h"
+#include "nearest.h"
 
 vlj_status vlj_phrase_bank_open(const vlj_model *model, uint32_t bank, vlj_phrase_bank *opened) {
     const vlj_index *index = vlj_model_index(model);
@@ -38,28 +38,14 @@ vlj_status vlj_phrase_bank_nearest(const vlj_phrase_bank *bank, const float *emb
     if (!isfinite(square) || square <= 0.0) {
         return vlj_fail(VLJ_E_ARGUMENT, "embedding has length %g, expected a finite one above 0", sqrt(square));
     }
-    float scale = (float)(1.0 / sqrt(square));
-    uint32_t found = 0;
-    for (uint32_t i = 0; i < rows->rows; i++) {
-        size_t at = (size_t)i * rows->width;
-        float cosine = scale * (rows->dtype == VLJ_FLOAT32
-                                    ? kernels->dot((const float *)rows->data + at, embedding, rows->width)
-                                    : kernels->dot_half((const uint16_t *)rows->data + at, embedding, rows->width));
-        if (isnan(cosine)) {
-            cosine = -INFINITY; /* a damaged row comes last, and leaves the order whole */
-        }
-        if (found == k && !(cosine > cosines[k - 1])) {
-            continue;
-        }
-        /* Few rows get here once the k are good ones, so moving them one by one costs next to nothing. */
-        uint32_t place = found < k ? found++ : k - 1;
-        for (; place > 0 && cosine > cosines[place - 1]; place--) {
-            cosines[place] = cosines[place - 1];
-            indices[place] = indices[place - 1];
-        }
-        cosines[place] = cosine;
-        indices[place] = i;
-    }
+    const vlj_bank searched = {.type = rows->dtype == VLJ_INT8      ? VLJ_ROWS_INT8
+                                       : rows->dtype == VLJ_FLOAT16 ? VLJ_ROWS_HALF
+                                                                    : VLJ_ROWS_FLOAT,
+                               .rows = rows->data,
+                               .scales = rows->scales,
+                               .count = rows->rows,
+                               .width = rows->width};
+    vlj_nearest(kernels, &searched, embedding, (float)(1.0 / sqrt(square)), k, indices, cosines);
     return VLJ_OK;
 }
 

@@ -5,6 +5,7 @@
 
 #include "bytes.h"
 #include "error.h"
+#include "nearest.h"
 
 enum { HEADER_BYTES = 64 };
 
@@ -43,6 +44,7 @@ static vlj_status take(cursor *c, const char *what, uint64_t count, uint64_t byt
 }
 
 static vlj_status take_matrix(cursor *c, uint32_t rows, uint32_t width, uint32_t dtype, vlj_matrix *matrix) {
+    matrix->scales = NULL;
     if (dtype != VLJ_FLOAT32 && dtype != VLJ_FLOAT16) {
         return malformed(c, "dtype", dtype, "2 (float32) or 3 (float16)");
     }
@@ -53,6 +55,24 @@ static vlj_status take_matrix(cursor *c, uint32_t rows, uint32_t width, uint32_t
     matrix->width = width;
     matrix->dtype = (vlj_dtype)dtype;
     return take(c, "rows", rows, (uint64_t)width * (dtype == VLJ_FLOAT32 ? 4 : 2), &matrix->data);
+}
+
+/* Rows of unit length: floats, or INT8 with a scale for each row behind them. */
+static vlj_status take_bank(cursor *c, uint32_t rows, uint32_t width, uint32_t dtype, vlj_matrix *matrix) {
+    if (dtype != VLJ_INT8) {
+        return take_matrix(c, rows, width, dtype, matrix);
+    }
+    if (rows == 0 || width == 0 || width > VLJ_NEAREST_MOST_INT8_WIDTH) {
+        return malformed(c, rows == 0 ? "rows" : "width", rows == 0 ? 0 : width, "at least 1, and at most 8192 wide");
+    }
+    const void *scales = NULL;
+    *matrix = (vlj_matrix){.rows = rows, .width = width, .dtype = VLJ_INT8};
+    vlj_status status = take(c, "rows", rows, width, &matrix->data);
+    if (status == VLJ_OK) {
+        status = take(c, "scales", rows, sizeof(float), &scales);
+    }
+    matrix->scales = scales;
+    return status;
 }
 
 static vlj_status take_texts(cursor *c, uint32_t count, uint32_t text_bytes, vlj_text_table *table) {
@@ -105,7 +125,7 @@ vlj_status vlj_read_phrase_bank(const vlj_index *index, const vlj_section *secti
         status = take_texts(&c, field(&c, 0), field(&c, 3), phrases);
     }
     if (status == VLJ_OK) {
-        status = take_matrix(&c, field(&c, 0), field(&c, 1), field(&c, 2), embeddings);
+        status = take_bank(&c, field(&c, 0), field(&c, 1), field(&c, 2), embeddings);
     }
     for (uint32_t i = 0; status == VLJ_OK && i < phrases->count; i++) {
         uint32_t bytes = phrases->offsets[i + 1] - phrases->offsets[i];

@@ -9,11 +9,12 @@
 #include "index.h"
 #include "vljepa.h"
 
-/* [rows, width] of float32 or float16. */
+/* [rows, width] of float32, float16 or, in a phrase bank, int8. */
 typedef struct vlj_matrix {
     uint32_t rows, width;
-    vlj_dtype dtype;  /* VLJ_FLOAT32 or VLJ_FLOAT16 */
-    const void *data; /* 64-byte aligned */
+    vlj_dtype dtype;     /* VLJ_FLOAT32, VLJ_FLOAT16 or VLJ_INT8 */
+    const void *data;    /* 64-byte aligned */
+    const float *scales; /* [rows] of VLJ_INT8; NULL for the others */
 } vlj_matrix;
 
 /* `count` byte strings. */
@@ -24,7 +25,7 @@ typedef struct vlj_text_table {
     uint32_t text_bytes;
 } vlj_text_table;
 
-/* Row `row` as floats [width]. The caller keeps row < rows. */
+/* Row `row` of floats or halves as floats [width]. The caller keeps row < rows. */
 void vlj_matrix_row(const vlj_matrix *matrix, uint32_t row, float *floats);
 float vlj_half_to_float(uint16_t half);
 

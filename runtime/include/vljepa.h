@@ -481,6 +481,27 @@ VLJ_API void vlj_gate_close(vlj_gate *gate);
 VLJ_API vlj_status vlj_segment(const float *embeddings, size_t count, uint32_t width, size_t segments,
                                uint64_t *starts);
 
+/* ---- search over embeddings --------------------------------------------------------------------------------- */
+
+/* Rows of embeddings that the caller holds, [count, width], contiguous: a memory's, or a bank of labels. */
+typedef struct vlj_rows {
+    uint32_t struct_size;
+    vlj_dtype dtype; /* VLJ_FLOAT32, VLJ_FLOAT16 or VLJ_INT8 */
+    uint32_t width;  /* at most 8192 for VLJ_INT8 */
+    uint64_t count;  /* below 2^32 */
+    const void *data;
+    const float *scales; /* [count]: INT8 row i means scales[i] * row; NULL: 1/127 for all. Unused for floats */
+} vlj_rows;
+
+/* The k rows with the largest cosine to `query` [width], of any length but 0: best first; of equal ones the earlier row
+ * first, rows with NaN last. Exact: every row is compared. Rows are taken to have unit length, as vlj_quantise_rows
+ * makes them. Allocates nothing, runs on the calling thread, and is safe to call from several at once. */
+VLJ_API vlj_status vlj_nearest_rows(const vlj_rows *rows, const float *query, size_t query_floats, uint32_t k,
+                                    uint32_t *indices, float *cosines);
+/* Float rows [count, width] of any length as INT8 `values` [count, width], with `scales` [count] that make scale * row
+ * of unit length: a search over them gives cosines. A row of zeros gets scale 0, and cosine 0 to everything. */
+VLJ_API vlj_status vlj_quantise_rows(const float *rows, uint64_t count, uint32_t width, int8_t *values, float *scales);
+
 /* ---- index and image ------------------------------------------------------------------------------------------ */
 
 typedef enum vlj_section_kind {

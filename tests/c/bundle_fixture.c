@@ -232,6 +232,24 @@ static void write_queries(const bundle_fixture *b, section *list, uint32_t *coun
     }
 }
 
+/* As vlj_quantise_rows stores them: the bank's own rows, then their scales. */
+static void write_int8_rows(const bundle_fixture *b, section *s) {
+    float row[256], scales[256];
+    for (uint32_t i = 0; i < b->phrase_count; i++) {
+        for (uint32_t j = 0; j < b->embedding_width; j++) {
+            row[j] = bundle_fixture_phrase_value(b, i, j);
+        }
+        int8_t *values = (int8_t *)extend(s, b->embedding_width);
+        if (vlj_quantise_rows(row, 1, b->embedding_width, values, &scales[i]) != VLJ_OK) {
+            abort();
+        }
+    }
+    pad(s);
+    for (uint32_t i = 0; i < b->phrase_count; i++) {
+        put_f32(extend(s, 4), scales[i]);
+    }
+}
+
 static void write_phrases(const bundle_fixture *b, section *s) {
     uint32_t text_bytes = 0;
     char text[32];
@@ -242,7 +260,8 @@ static void write_phrases(const bundle_fixture *b, section *s) {
             text_bytes += (uint32_t)snprintf(text, sizeof text, "phrase %u", i) + 1;
         }
     }
-    put_u32(at, b->phrase_count), put_u32(at + 4, b->embedding_width), put_u32(at + 8, b->embedding_dtype);
+    put_u32(at, b->phrase_count), put_u32(at + 4, b->embedding_width),
+        put_u32(at + 8, b->phrases_int8 ? VLJ_INT8 : b->embedding_dtype);
     put_u32(at + 12, text_bytes);
     pad(s);
     for (uint32_t i = 0; i < b->phrase_count; i++) {
@@ -250,6 +269,10 @@ static void write_phrases(const bundle_fixture *b, section *s) {
         memcpy(extend(s, length), text, length);
     }
     pad(s);
+    if (b->phrases_int8) {
+        write_int8_rows(b, s);
+        return;
+    }
     for (uint32_t i = 0; i < b->phrase_count * b->embedding_width; i++) {
         put_value(s, b->embedding_dtype,
                   bundle_fixture_phrase_value(b, i / b->embedding_width, i % b->embedding_width));

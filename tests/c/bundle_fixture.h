@@ -33,6 +33,7 @@ typedef struct bundle_fixture {
     uint32_t phrase_count;     /* phrases of bank "words"; 0: no bank */
     uint32_t query_table_rows; /* TOKEN_EMBEDDINGS "query"; 0: none */
     vlj_dtype embedding_dtype; /* VLJ_FLOAT32 (VLJ_FLOAT16 writes halves) for queries, phrases and tables */
+    uint32_t phrases_int8;     /* 1: the bank is INT8 with scales */
     uint32_t component_mask;   /* engines written; the decoder's only with prefix_tokens > 0 */
     uint32_t image;            /* 1: one file model.vlj with every section inside */
     uint32_t format_version;   /* 1 */

@@ -52,8 +52,8 @@ static void check_length(const vlj_dot_kernels *kernels, size_t n) {
 }
 
 int main(void) {
-    static const char *const names[] = {"generic", "avx2", "neon"};
-    for (size_t i = 0; i < 3; i++) {
+    static const char *const names[] = {"generic", "avx2", "avx512", "neon"};
+    for (size_t i = 0; i < 4; i++) {
         const vlj_dot_kernels *kernels = vlj_dot_kernels_named(names[i]);
         if (kernels == NULL) {
             printf("%s: not on this CPU\n", names[i]);

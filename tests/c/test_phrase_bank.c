@@ -1,4 +1,4 @@
-/* Nearest phrases: order, ties, k, both dtypes, unnormalised embeddings and refusals, on a fixture bundle. */
+/* Nearest phrases: order, ties, k, all three dtypes, unnormalised embeddings and refusals, on a fixture bundle. */
 #include <math.h>
 
 #include "check.h"
@@ -10,7 +10,8 @@ enum { E = 8, PHRASES = 21 };
 static void open_fixture(bundle_fixture *bundle, fixture_engines *engines, vlj_dtype dtype, vlj_model **model) {
     bundle_fixture_defaults(bundle);
     bundle->phrase_count = PHRASES;
-    bundle->embedding_dtype = dtype;
+    bundle->phrases_int8 = dtype == VLJ_INT8;
+    bundle->embedding_dtype = dtype == VLJ_INT8 ? VLJ_FLOAT32 : dtype;
     bundle_fixture_write(bundle);
     fixture_engines_init(engines, bundle);
     vlj_model_options options;
@@ -101,6 +102,7 @@ static void test_texts_and_refusals(void) {
 int main(void) {
     test_dtype(VLJ_FLOAT32, 1e-5);
     test_dtype(VLJ_FLOAT16, 2e-3);
+    test_dtype(VLJ_INT8, 1e-2);
     test_texts_and_refusals();
     return 0;
 }

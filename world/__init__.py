@@ -9,27 +9,40 @@ from .captions import (
     canonical_caption,
     canonical_image_caption,
     caption,
+    held_out_caption,
     image_caption,
     motion_object_caption,
-    verb_phrases,
+    other_phrase,
 )
 from .clips import Clip, sample_clip, sample_image, window_times
+from .patches import PatchTruth, patch_truth
+from .placing import pick
 from .questions import CAPTION_QUERIES, Question, questions
 from .render import render
-from .sampling import SPLITS, is_held_out_pair, pick, sample_scene, scene_of
-from .scene import MOTIONS_V1, Scene, WorldConfig
+from .routines import next_step
+from .sampling import SPLITS, is_held_out_pair, sample_scene, scene_of
+from .scene import EVENTS_V2, MOTIONS_V1, Scene, WorldConfig
 from .streams import Segment, Stream, frame_times, frames, make_stream, sample_stream_clip
+from .synonyms import HELD_OUT_SYNONYMS, SYNONYMS
+from .verbs import HELD_OUT_VERBS, held_out_verb_phrase, verb_phrases
 from .video import write_mp4, write_timeline
-from .vocabulary import COLOURS, OBJECTS, STYLES, plural
+from .vocabulary import COLOURS, OBJECTS, RELATIONS, SIZES, STYLES, plural
 
 __all__ = [
     "CAPTION_QUERIES",
     "COLOURS",
+    "EVENTS_V2",
+    "HELD_OUT_SYNONYMS",
+    "HELD_OUT_VERBS",
     "MOTIONS_V1",
     "OBJECTS",
+    "RELATIONS",
+    "SIZES",
     "SPLITS",
     "STYLES",
+    "SYNONYMS",
     "Clip",
+    "PatchTruth",
     "Question",
     "Scene",
     "Segment",
@@ -41,10 +54,15 @@ __all__ = [
     "caption",
     "frame_times",
     "frames",
+    "held_out_caption",
+    "held_out_verb_phrase",
     "image_caption",
     "is_held_out_pair",
     "make_stream",
     "motion_object_caption",
+    "next_step",
+    "other_phrase",
+    "patch_truth",
     "pick",
     "plural",
     "questions",

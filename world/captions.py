@@ -1,7 +1,8 @@
 """Says what a scene shows, in one canonical and several other phrasings.
 
 All captions are lower-case, without a final full stop. Every attribute that a scene has (colour,
-size, count, relation) is named in every phrasing.
+size, count, relation) is named in every phrasing. Version 2 has more words for things and more
+forms of sentences, and words that only `held_out_caption` uses.
 """
 
 from __future__ import annotations
@@ -10,49 +11,11 @@ from functools import lru_cache
 
 import numpy as np
 
-from .sampling import pick
+from .placing import pick
 from .scene import Scene
+from .synonyms import HELD_OUT_SYNONYMS, SYNONYMS
+from .verbs import Forms, held_out_verb_phrase, verb_phrases
 from .vocabulary import COUNT_WORDS, plural, with_article
-
-# "verb|rest", first the canonical one.
-_VERBS: dict[str, tuple[str, ...]] = {
-    "left": ("move|left", "move|to the left", "slide|to the left", "drift|leftward", "travel|left"),
-    "right": (
-        "move|right",
-        "move|to the right",
-        "slide|to the right",
-        "drift|rightward",
-        "travel|right",
-    ),
-    "up": ("move|up", "go|up", "rise|", "climb|upward", "float|up"),
-    "down": ("move|down", "go|down", "sink|", "descend|", "float|down"),
-    "clockwise": ("rotate|clockwise", "spin|clockwise", "turn|clockwise"),
-    "counterclockwise": (
-        "rotate|counterclockwise",
-        "spin|counterclockwise",
-        "turn|counterclockwise",
-    ),
-    "grow": ("grow|", "get|bigger", "become|larger", "expand|"),
-    "shrink": ("shrink|", "get|smaller", "become|smaller", "contract|"),
-    "bounce": ("bounce|up and down", "bounce|", "hop|up and down", "jump|up and down"),
-    "sway": (
-        "sway|from side to side",
-        "move|from side to side",
-        "slide|from side to side",
-        "sway|left and right",
-    ),
-    "rock": ("rock|back and forth", "tilt|back and forth", "rock|in place"),
-    "circle": ("move|in a circle", "circle|around", "loop|around", "go|round in circles"),
-    "zigzag": ("zigzag|", "move|in a zigzag", "zigzag|across"),
-    "shake": ("shake|", "tremble|", "jitter|", "shiver|"),
-    "blink": ("blink|on and off", "flash|on and off", "blink|", "flicker|"),
-    "flip": ("flip|over and over", "flip|like a coin", "turn|over and over"),
-    "pulse": ("pulse|", "throb|", "pulse|in size", "beat|like a heart"),
-    "still": ("stay|still", "stand|still", "keep|still", "rest|in place"),
-    "fade in": ("fade|in", "slowly appear|", "gradually appear|"),
-    "fade out": ("fade|out", "slowly vanish|", "gradually disappear|"),
-}
-_DOUBLED = {"get", "travel", "spin", "hop", "zigzag", "throb", "flip"}
 
 _SIZE_WORDS = {"small": ("small", "tiny", "little"), "big": ("big", "large", "huge")}
 _RELATION_WORDS = {
@@ -61,43 +24,45 @@ _RELATION_WORDS = {
     "above": ("above", "over"),
     "below": ("below", "under"),
 }
+_RELATION_WORDS_V2 = {
+    "left of": ("left of", "to the left of", "on the left of"),
+    "right of": ("right of", "to the right of", "on the right of"),
+    "above": ("above", "over", "higher than"),
+    "below": ("below", "under", "beneath"),
+}
 
 
-def _third_person(verb: str) -> str:
-    if verb.endswith(("s", "sh", "ch", "x", "z")) or verb == "go":
-        return verb + "es"
-    return verb + "s"
+def _names(name: str, world: int) -> tuple[str, ...]:
+    """The words for an object, the canonical one first."""
+    return (name, *SYNONYMS.get(name, ())) if world == 2 else (name,)
 
 
-def _participle(verb: str) -> str:
-    if verb in _DOUBLED:
-        return verb + verb[-1] + "ing"
-    if verb.endswith("e"):
-        return verb[:-1] + "ing"
-    return verb + "ing"
+def other_phrase(scene: Scene) -> str:
+    """Return the other object with its colour and an article: "a blue dog"; "something" where
+    there is none."""
+    if scene.other is None:
+        return "something"
+    return with_article(" ".join(filter(None, (scene.other.colour, scene.other.object))))
 
 
-def verb_phrases(motion: str) -> tuple[tuple[str, str, str], ...]:
-    """Return a motion's phrasings as (base, third person, participle), canonical first:
-    ("move left", "moves left", "moving left")."""
-    result = []
-    for entry in _VERBS[motion]:
-        words, _, rest = entry.partition("|")
-        adverb, _, verb = words.rpartition(" ")
-        forms = (verb, _third_person(verb), _participle(verb))
-        result.append(tuple(" ".join(filter(None, (adverb, form, rest))) for form in forms))
-    return tuple((base, third, ing) for base, third, ing in result)
+def scene_verbs(scene: Scene) -> tuple[Forms, ...]:
+    """Return the phrasings of what the main object does, with the other one's name in them."""
+    return verb_phrases(scene.motion, other_phrase(scene))
 
 
 def noun_phrases(scene: Scene) -> tuple[str, ...]:
     """Return the ways to name the main object with its attributes, without an article, canonical
     first: ("small red apple left of a tree", "tiny red apple left of a tree", ...)."""
-    noun = scene.object if scene.count == 1 else plural(scene.object)
+    nouns = _names(scene.object, scene.world)
+    if scene.count != 1:
+        nouns = tuple(plural(noun) for noun in nouns)
+    words = _RELATION_WORDS_V2 if scene.world == 2 else _RELATION_WORDS
     sizes = _SIZE_WORDS[scene.size] if scene.size else ("",)
-    relations = _RELATION_WORDS[scene.relation] if scene.relation else ("",)
-    other = with_article(scene.other.object) if scene.other else ""
+    relations = words[scene.relation] if scene.relation else ("",)
+    other = other_phrase(scene) if scene.relation and scene.other else ""
     return tuple(
         " ".join(filter(None, (size, scene.colour, noun, relation, other)))
+        for noun in nouns
         for size in sizes
         for relation in relations
     )
@@ -118,7 +83,7 @@ def _definite(scene: Scene) -> tuple[str, ...]:
 
 def canonical_caption(scene: Scene) -> str:
     """Return the one caption that evaluation compares with: "a small red apple moves left"."""
-    base, third, _ = verb_phrases(scene.motion)[0]
+    base, third, _ = scene_verbs(scene)[0]
     return f"{subject_phrases(scene)[0]} {third if scene.count == 1 else base}"
 
 
@@ -126,7 +91,7 @@ def _clauses(scene: Scene, subject: str, definite: str, verbs: tuple[str, str, s
     """Return the sentence forms for one choice of words."""
     base, third, participle = verbs
     finite, be = (third, "is") if scene.count == 1 else (base, "are")
-    return [
+    clauses = [
         f"{subject} {finite}",
         f"{subject} {be} {participle}",
         f"{definite} {finite}",
@@ -134,13 +99,20 @@ def _clauses(scene: Scene, subject: str, definite: str, verbs: tuple[str, str, s
         f"there {be} {subject} {participle}",
         f"we see {subject} {participle}",
     ]
+    if scene.world == 2:
+        clauses += [
+            f"here {subject} {finite}",
+            f"a video of {subject} {participle}",
+            f"{subject} can be seen {participle}",
+        ]
+    return clauses
 
 
 def all_phrasings(scene: Scene) -> tuple[str, ...]:
     """Return every caption that is true of the scene, canonical first, without repetition."""
     sentences = [
         clause
-        for verbs in verb_phrases(scene.motion)
+        for verbs in scene_verbs(scene)
         for subject, definite in zip(subject_phrases(scene), _definite(scene), strict=True)
         for clause in _clauses(scene, subject, definite, verbs)
     ]
@@ -149,10 +121,24 @@ def all_phrasings(scene: Scene) -> tuple[str, ...]:
 
 def caption(scene: Scene, rng: np.random.Generator) -> str:
     """Return a random phrasing; every second one keeps the plain "an apple ..." form."""
-    verbs = pick(rng, verb_phrases(scene.motion))
+    verbs = pick(rng, scene_verbs(scene))
     choice = int(rng.random() * len(noun_phrases(scene)))
     clauses = _clauses(scene, subject_phrases(scene)[choice], _definite(scene)[choice], verbs)
     return clauses[0] if rng.random() < 0.5 else pick(rng, clauses)
+
+
+def held_out_caption(scene: Scene) -> str | None:
+    """Return a caption of a single copy in words that no other caption has, a verb or a noun or
+    both; None where there is no such word, or several copies."""
+    verbs = held_out_verb_phrase(scene.motion, other_phrase(scene))
+    noun = HELD_OUT_SYNONYMS.get(scene.object)
+    if scene.count != 1 or (verbs is None and noun is None):
+        return None
+    third = verbs[1] if verbs else scene_verbs(scene)[0][1]
+    words = noun_phrases(scene)[0].split()
+    if noun:
+        words[words.index(scene.object)] = noun
+    return f"{with_article(' '.join(words))} {third}"
 
 
 def canonical_image_caption(scene: Scene) -> str:

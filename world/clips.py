@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from .captions import caption, image_caption
+from .placing import pick
 from .render import Image, render
-from .sampling import SPLITS, pick, sample_scene
+from .sampling import SPLITS, sample_scene
 from .scene import Scene, WorldConfig
 
 # What a single frame is taken from: motions that keep the object whole and in view.

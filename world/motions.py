@@ -3,58 +3,20 @@
 A motion is an *episode*: it may run for many seconds, and any second of it shows the label. Travel
 re-enters at the opposite edge, growth and fading start over in a saw-tooth, the rest is periodic,
 with a turn in every second and at least four samples a swing at 8 frames a second (all but shaking,
-which only has to look restless).
+which only has to look restless). Version 2's further motions are in events.py.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from .events import EVENTS
+from .poses import Floats, Motion, Pose
 from .scene import Drive
 
-Floats = npt.NDArray[np.float64]
-
 GROW_FROM, GROW_TO = 0.55, 1.5
-
-
-@dataclass
-class Pose:
-    """A sprite's pose over T times, float64 [T] each: offset from its centre (frame fractions),
-    scale along its own axes, angle (degrees, clockwise), opacity 0..1."""
-
-    dx: Floats
-    dy: Floats
-    scale_x: Floats
-    scale_y: Floats
-    angle_deg: Floats
-    opacity: Floats
-
-    @classmethod
-    def rest(cls, steps: int) -> Pose:
-        """Return the pose of a sprite at rest."""
-        zero, one = np.zeros(steps), np.ones(steps)
-        return cls(zero, zero.copy(), one, one.copy(), zero.copy(), one.copy())
-
-
-@dataclass(frozen=True)
-class Motion:
-    """One motion: its episode function, the ranges its `Drive` is drawn from, the room it needs.
-
-    `reach` = (left, right, up, down) in multiples of the amplitude; `scale` the largest scale;
-    `wraps` the axes along which the sprite leaves the frame and re-enters at the other edge.
-    """
-
-    pose: Callable[[Floats, Drive], Pose]
-    rate: tuple[float, float] = (0.0, 0.0)
-    amplitude: tuple[float, float] = (0.0, 0.0)
-    reach: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)
-    scale: float = 1.0
-    wraps: str = ""
-    directed: bool = False
 
 
 def _swing(t: Floats, drive: Drive) -> Floats:
@@ -193,6 +155,7 @@ MOTIONS: dict[str, Motion] = {
     "still": Motion(lambda t, drive: Pose.rest(len(t))),
     "fade in": Motion(_fade(appears=True), (0.65, 0.95)),
     "fade out": Motion(_fade(appears=False), (0.65, 0.95)),
+    **EVENTS,
 }
 
 
@@ -205,4 +168,5 @@ def sample_drive(rng: np.random.Generator, name: str) -> Drive:
         for (low, high), x in zip((motion.rate, motion.amplitude), u[:2], strict=True)
     )
     direction = 1 if not motion.directed or u[2] < 0.5 else -1
-    return Drive(rate, amplitude, direction, float(u[3]))
+    tilt_deg = motion.tilt_deg * (2.0 * float(rng.random()) - 1.0) if motion.tilt_deg else 0.0
+    return Drive(rate, amplitude, direction, float(u[3]), tilt_deg)

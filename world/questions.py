@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,7 +13,8 @@ from .captions import (
     motion_object_caption,
     verb_phrases,
 )
-from .sampling import pick
+from .placing import pick
+from .questions_v2 import questions_v2, same_arity
 from .scene import Scene, WorldConfig
 from .vocabulary import COLOURS, COUNT_WORDS, RELATIONS, SIZES, plural, with_article
 
@@ -34,6 +36,8 @@ KINDS: tuple[str, ...] = (
     "relation",
 )
 
+KINDS_V2: tuple[str, ...] = (*KINDS, "complex count", "role", "next")
+
 _OBJECT_QUERIES = ("which object is it?", "what is it?", "what is moving?", "name the object")
 _MOTION_QUERIES = ("how does it move?", "what does it do?", "which motion is it?")
 _WRONG_CANDIDATES = 3
@@ -41,7 +45,8 @@ _WRONG_CANDIDATES = 3
 
 @dataclass(frozen=True)
 class Question:
-    """A question about one clip. `answer` is among `candidates`; `kind` is one of `KINDS`."""
+    """A question about one clip. `answer` is among `candidates`; `kind` is one of `KINDS`, in
+    version 2 of `KINDS_V2`."""
 
     query: str
     answer: str
@@ -108,6 +113,25 @@ def _presence(rng: np.random.Generator, scene: Scene, config: WorldConfig) -> Qu
     return Question(query, truth, ("yes", "no"), "presence")
 
 
+def _questions_v2(
+    scene: Scene, rng: np.random.Generator, config: WorldConfig
+) -> list[Question]:  # fmt: skip
+    """Captions among captions of scenes that differ in one thing, then all other kinds."""
+    said = caption(scene, rng)
+    wrong = [
+        caption(dataclasses.replace(scene, object=name), rng)
+        for name in _others(rng, config.objects, scene.names())[:2]
+    ]
+    wrong += [
+        caption(dataclasses.replace(scene, motion=motion), rng)
+        for motion in _others(
+            rng, same_arity(scene, config.motions), frozenset({scene.motion})
+        )[:2]
+    ]  # fmt: skip
+    asked = Question(pick(rng, CAPTION_QUERIES), said, _candidates(rng, said, wrong), "caption")
+    return [asked, *(Question(*fields) for fields in questions_v2(scene, rng, config))]
+
+
 def questions(
     scene: Scene, rng: np.random.Generator, config: WorldConfig | None = None
 ) -> list[Question]:
@@ -116,6 +140,8 @@ def questions(
     The object is asked for only where no other object can be seen; colour, size and relation only
     where the scene has them. Wrong candidates come from the vocabulary of `config`.
     """
+    if scene.world == 2:
+        return _questions_v2(scene, rng, config or WorldConfig.v2())
     config = config or WorldConfig()
     wrong = [
         motion_object_caption(name, motion)

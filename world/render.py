@@ -16,7 +16,8 @@ import numpy.typing as npt
 from .atlas import MIP_PX, Rgba, mipmaps
 from .background import draw_background
 from .motions import MOTIONS
-from .scene import Point, Scene, Sensor
+from .poses import Pose
+from .scene import Placed, Point, Scene, Sensor
 
 Image = npt.NDArray[np.uint8]
 
@@ -70,6 +71,16 @@ def _draw_sprite(
     region[:] = cv2.add(behind, cv2.cvtColor(patch, cv2.COLOR_RGBA2RGB))
 
 
+def _draw_placed(canvas: Image, style: str, placed: Placed, pose: Pose, step: int) -> None:
+    """Draw another object in the pose that it has at one of the pose's times."""
+    height, width = canvas.shape[:2]
+    x, y = placed.centre[0] + float(pose.dx[step]), placed.centre[1] + float(pose.dy[step])
+    extent = placed.diameter * min(height, width)
+    levels = mipmaps(style, placed.object, placed.colour)
+    angle = float(pose.angle_deg[step])
+    _draw_sprite(canvas, levels, (x * width, y * height), (extent, extent), angle, 1.0)
+
+
 @lru_cache(maxsize=64)
 def _noise_tile(sigma: int, height: int, width: int) -> npt.NDArray[np.int16]:
     """Return sensor noise somewhat larger than the frame; frames take random windows of it."""
@@ -78,10 +89,38 @@ def _noise_tile(sigma: int, height: int, width: int) -> npt.NDArray[np.int16]:
     return np.rint(rng.normal(0.0, sigma, shape)).astype(np.int16)
 
 
+@lru_cache(maxsize=64)
+def _light(seed: int, strength: float, height: int, width: int) -> Image:
+    """Return coloured light that falls off over the frame, uint8 [H, W, 3]; 160 changes nothing."""
+    rng = np.random.default_rng((seed, 41))
+    angle, warmth = rng.uniform(0, 2 * math.pi), rng.uniform(-1.0, 1.0)
+    y, x = np.mgrid[-0.5 : 0.5 : height * 1j, -0.5 : 0.5 : width * 1j]
+    fall = 1.0 + 0.7 * strength * (x * math.cos(angle) + y * math.sin(angle))
+    tint = 1.0 + 0.2 * strength * warmth * np.array([1.0, 0.1, -1.0])
+    return np.rint(np.clip(160.0 * fall[..., None] * tint, 0, 255)).astype(np.uint8)
+
+
+def camera_offset(sensor: Sensor, time_s: float) -> Point:
+    """How far the picture is moved by panning at a time of the camera's clock, frame fractions."""
+    if sensor.pan <= 0.0:
+        return 0.0, 0.0
+    angle, start = sensor.seed % 360, (sensor.seed // 360) % 1000 / 1000
+    # Six seconds there and back: slower than anything that is called a motion.
+    way = sensor.pan * math.sin(2 * math.pi * (time_s / 6.0 + start))
+    return way * math.cos(math.radians(angle)), 0.6 * way * math.sin(math.radians(angle))
+
+
 def _sense(canvas: Image, sensor: Sensor, time_s: float) -> Image:
-    """Apply hand shake, brightness and noise; every effect depends on seed and time alone."""
+    """Apply what the camera adds; every effect depends on seed and time alone."""
     height, width = canvas.shape[:2]
     phase = (sensor.seed % 1000) / 1000 * 2 * math.pi
+    if sensor.pan > 0.0:
+        x, y = camera_offset(sensor, time_s)
+        matrix = np.array([[1.0, 0.0, x * width], [0.0, 1.0, y * height]])
+        canvas = np.asarray(
+            cv2.warpAffine(canvas, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101),
+            dtype=np.uint8,
+        )
     if sensor.shake > 0.0:
         dx = sensor.shake * math.sin(2 * math.pi * 1.3 * time_s + phase) * width
         dy = sensor.shake * math.sin(2 * math.pi * 1.7 * time_s + 2 * phase) * height
@@ -90,6 +129,12 @@ def _sense(canvas: Image, sensor: Sensor, time_s: float) -> Image:
             cv2.warpAffine(canvas, matrix, (width, height), borderMode=cv2.BORDER_REFLECT_101),
             dtype=np.uint8,
         )
+    if sensor.blur > 0.0:
+        sigma = sensor.blur * min(height, width)
+        canvas = np.asarray(cv2.GaussianBlur(canvas, (0, 0), sigma), dtype=np.uint8)
+    if sensor.light > 0.0:
+        light = _light(sensor.seed, sensor.light, height, width)
+        canvas = np.asarray(cv2.multiply(canvas, light, scale=1.0 / 160.0), dtype=np.uint8)
     if sensor.gain > 0.0:
         gain = 1.0 + sensor.gain * math.sin(2 * math.pi * 0.25 * time_s + phase)
         canvas = np.asarray(cv2.convertScaleAbs(canvas, alpha=gain), dtype=np.uint8)
@@ -101,7 +146,7 @@ def _sense(canvas: Image, sensor: Sensor, time_s: float) -> Image:
     return canvas
 
 
-def _wrap(position: float, half: float) -> float:
+def wrap(position: float, half: float) -> float:
     """Bring a coordinate back into the frame, on the other side, when its sprite has nearly left.
 
     `half` is half the sprite; a seventh or so of it stays in view, so that no frame is empty.
@@ -121,15 +166,18 @@ def render(
     height, width = (size, size) if isinstance(size, int) else size
     side = min(height, width)
     times = np.asarray(times_s, dtype=np.float64)
-    backdrop = draw_background(scene.background, height, width)
-    for placed in (*scene.distractors, *((scene.other,) if scene.other else ())):
-        centre = (placed.centre[0] * width, placed.centre[1] * height)
-        extent = placed.diameter * side
-        levels = mipmaps(scene.style, placed.object, None)
-        _draw_sprite(backdrop, levels, centre, (extent, extent), 0.0, 1.0)
-
     motion = MOTIONS[scene.motion]
-    pose = motion.pose(times + scene.start_s, scene.drive)
+    backdrop = draw_background(scene.background, height, width)
+    moves = motion.companion is not None or motion.in_front
+    other = scene.other if moves else None
+    still = (*scene.distractors, *((scene.other,) if scene.other and not moves else ()))
+    for placed in still:
+        if not placed.front:
+            _draw_placed(backdrop, scene.style, placed, Pose.rest(1), 0)
+
+    episode = times + scene.start_s
+    pose = motion.pose(episode, scene.drive)
+    beside = motion.companion(episode, scene.drive) if motion.companion else Pose.rest(len(times))
     levels = mipmaps(scene.style, scene.object, scene.colour)
     diameter_px = scene.diameter * side
     half_x, half_y = diameter_px / width / 2, diameter_px / height / 2
@@ -137,15 +185,22 @@ def render(
     frames = np.empty((len(times), height, width, 3), np.uint8)
     for i in range(len(times)):
         canvas = backdrop.copy()
+        if other is not None and not motion.in_front:
+            _draw_placed(canvas, scene.style, other, beside, i)
         extent_px = (diameter_px * float(pose.scale_x[i]), diameter_px * float(pose.scale_y[i]))
         for x, y in scene.centres:
             x, y = x + float(pose.dx[i]), y + float(pose.dy[i])
             if "x" in motion.wraps:
-                x = _wrap(x, half_x)
+                x = wrap(x, half_x)
             if "y" in motion.wraps:
-                y = _wrap(y, half_y)
+                y = wrap(y, half_y)
             centre = (x * width, y * height)
             angle, opacity = float(pose.angle_deg[i]), float(pose.opacity[i])
             _draw_sprite(canvas, levels, centre, extent_px, angle, opacity)
+        if other is not None and motion.in_front:
+            _draw_placed(canvas, scene.style, other, beside, i)
+        for placed in still:
+            if placed.front:
+                _draw_placed(canvas, scene.style, placed, Pose.rest(1), 0)
         frames[i] = _sense(canvas, scene.sensor, float(camera_times[i]))
     return frames

@@ -38,6 +38,24 @@ MOTIONS_V1: tuple[str, ...] = (
     "fade out",
 )
 
+# Version 2 has these too; see events.py. From "collide" on, two objects take part.
+EVENTS_V2: tuple[str, ...] = (
+    "appear",
+    "vanish",
+    "fall",
+    "launch",
+    "stop",
+    "start",
+    "collide",
+    "swap",
+    "follow",
+    "orbit",
+    "approach",
+    "depart",
+    "hide",
+    "emerge",
+)
+
 
 @dataclass(frozen=True)
 class WorldConfig:
@@ -67,27 +85,63 @@ class WorldConfig:
     # Share of clips that begin somewhere inside the motion's episode instead of at its start.
     p_late_start: float = 0.5
     max_start_s: float = 4.0
+    # Lengths of a stream's segments.
+    segment_s: tuple[float, float] = (2.0, 5.0)
+    # 2: the rules of sampling_v2.py and version 2's texts; the shares below are read there alone.
+    version: int = 1
+    p_other_colour: float = 0.0
+    p_occluder: float = 0.0
+    p_group: float = 0.0
+    p_pan: float = 0.0
+    p_light: float = 0.0
+    p_blur: float = 0.0
+
+    @classmethod
+    def v2(cls, **changes: Any) -> WorldConfig:
+        """Version 2: 300 objects, 34 motions and events, one to six copies, occlusion, a camera
+        that pans, light and blur, richer texts, 24 annotations a minute. `changes` are fields."""
+        fields: dict[str, Any] = {
+            "version": 2,
+            "objects": OBJECTS[:300],
+            "motions": MOTIONS_V1 + EVENTS_V2,
+            "max_count": 6,
+            "p_colour": 0.25,
+            "p_count": 0.2,
+            "p_relation": 0.16,
+            "p_other_colour": 0.25,
+            "p_occluder": 0.1,
+            "p_group": 0.12,
+            "p_pan": 0.15,
+            "p_light": 0.3,
+            "p_blur": 0.15,
+            "segment_s": (1.5, 3.5),
+        }
+        return cls(**{**fields, **changes})
 
 
 @dataclass(frozen=True)
 class Drive:
     """The numbers behind a motion: `rate` in Hz (cycles), 1/s (growth), frames/s (travel) or
     degrees/s (rotation); `amplitude` in frame fractions, degrees or a ratio; `direction` is +1 or
-    -1; `phase` in cycles."""
+    -1; `phase` in cycles; `tilt_deg` turns an event's axis, clockwise."""
 
     rate: float = 0.0
     amplitude: float = 0.0
     direction: int = 1
     phase: float = 0.0
+    tilt_deg: float = 0.0
 
 
 @dataclass(frozen=True)
 class Placed:
-    """A static object beside the main one."""
+    """An object beside the main one: static, but for the other one of an event. `front`: drawn
+    over the main object, part of which it may hide."""
 
     object: str
     centre: Point
     diameter: float
+    colour: str | None = None
+    front: bool = False
 
 
 @dataclass(frozen=True)
@@ -101,12 +155,16 @@ class Background:
 @dataclass(frozen=True)
 class Sensor:
     """What the camera adds: noise (standard deviation in grey levels), a slow brightness swing
-    (`gain` 0.1 is ±10 %), and hand shake (amplitude in frame fractions)."""
+    (`gain` 0.1 is ±10 %), hand shake and panning (amplitudes in frame fractions), coloured light
+    that falls off over the frame (0 to 1), and blur (standard deviation in frame fractions)."""
 
     seed: int
     noise: int = 0
     gain: float = 0.0
     shake: float = 0.0
+    pan: float = 0.0
+    light: float = 0.0
+    blur: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -115,6 +173,8 @@ class Scene:
 
     The renderer's time 0 is `start_s` of the motion's episode; the camera's own clock (brightness,
     hand shake, noise) is `camera_s` further on, so that it runs on when only the motion changes.
+    `other` is what a relation or an event names; `distractors` are never named in captions.
+    `world` is the version of sprite world, which fixes how it is told.
     """
 
     object: str
@@ -132,6 +192,7 @@ class Scene:
     distractors: tuple[Placed, ...] = ()
     start_s: float = 0.0
     camera_s: float = 0.0
+    world: int = 1
 
     @property
     def count(self) -> int:
@@ -152,8 +213,7 @@ class Scene:
         """Build a scene from `to_dict`'s result, also after a round trip through JSON."""
 
         def placed(item: dict[str, Any]) -> Placed:
-            x, y = item["centre"]
-            return Placed(item["object"], (x, y), item["diameter"])
+            return Placed(**{**item, "centre": tuple(item["centre"])})
 
         rest = {key: value for key, value in fields.items() if key != "count"}
         rest["centres"] = tuple((x, y) for x, y in fields["centres"])

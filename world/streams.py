@@ -17,20 +17,15 @@ import numpy.typing as npt
 from .captions import canonical_caption, caption
 from .clips import Clip, clip_rng, window_times
 from .motions import MOTIONS, sample_drive
+from .placing import RELATION_MOTIONS, RESIZING_MOTIONS, pick, room
 from .render import Image, render
-from .sampling import (
-    RELATION_MOTIONS,
-    RESIZING_MOTIONS,
-    is_held_out_pair,
-    pick,
-    room,
-    sample_scene,
-)
+from .routines import next_step
+from .sampling import is_held_out_pair, sample_scene
+from .sampling_v2 import place_event
 from .scene import Point, Scene, WorldConfig
 
 CHANGES: tuple[str, ...] = ("cut", "object", "motion")
 _CHANGE_SHARES = (0.6, 0.15, 0.25)
-_SEGMENT_S = (2.0, 5.0)
 
 
 @dataclass(frozen=True)
@@ -92,9 +87,10 @@ def _next_motion(
     rng: np.random.Generator, scene: Scene, lasted_s: float, config: WorldConfig, split: str
 ) -> Scene | None:
     """Let the same object go on in another way, or return None where no motion fits."""
+    offered = (next_step(scene.motion, config.motions),) if scene.world == 2 else config.motions
     choices = [
         motion
-        for motion in config.motions
+        for motion in offered
         if motion != scene.motion
         and _allowed(config, split, scene.object, motion)
         and (scene.relation is None or motion in RELATION_MOTIONS[scene.relation])
@@ -105,7 +101,13 @@ def _next_motion(
     motion = pick(rng, choices)
     drive = sample_drive(rng, motion)
     x, y = scene.centres[0]
-    if scene.relation is None:
+    if MOTIONS[motion].partner:
+        before = scene.other.object if scene.other else None
+        scene = place_event(rng, config, dataclasses.replace(scene, motion=motion, drive=drive))
+        if MOTIONS[motion].in_front and scene.other and scene.other.object != before:
+            return None  # what was beside it is nothing to hide behind
+        x, y = scene.centres[0]
+    elif scene.relation is None:
         begins = MOTIONS[motion].pose(np.zeros(1), drive)
         at_x, at_y = _where_it_is(scene, lasted_s)
         x0, x1, y0, y1 = room(motion, drive, scene.diameter)
@@ -165,17 +167,18 @@ def _segments(
 def make_stream(
     seed: int, duration_s: float, config: WorldConfig | None = None, split: str = "test"
 ) -> Stream:
-    """Draw a stream of segments of 2-5 s (times rounded to milliseconds) that last `duration_s`."""
-    if duration_s < _SEGMENT_S[0]:
-        raise ValueError(f"a stream lasts at least {_SEGMENT_S[0]} s, not {duration_s}")
+    """Draw a stream of segments (times rounded to milliseconds) that last `duration_s`."""
     config = config or WorldConfig()
+    shortest, longest = config.segment_s
+    if duration_s < shortest:
+        raise ValueError(f"a stream lasts at least {shortest} s, not {duration_s}")
     rng = clip_rng(seed, 0, split, 2)
     ends_s: list[float] = []
     at_s = 0.0
     # A rest too short for two segments is one segment, at most as long as the longest.
-    while duration_s - at_s > _SEGMENT_S[1]:
-        at_s = round(at_s + float(rng.uniform(_SEGMENT_S[0], _SEGMENT_S[1])), 3)
-        at_s = min(at_s, round(duration_s - _SEGMENT_S[0], 3))
+    while duration_s - at_s > longest:
+        at_s = round(at_s + float(rng.uniform(shortest, longest)), 3)
+        at_s = min(at_s, round(duration_s - shortest, 3))
         ends_s.append(at_s)
     ends_s.append(duration_s)
     return Stream(seed, duration_s, config.size, config.fps, _segments(rng, config, split, ends_s))
@@ -211,8 +214,8 @@ def sample_stream_clip(
     """
     config = config or WorldConfig()
     rng = clip_rng(seed, index, split, 3)
-    change_s = round(float(rng.uniform(_SEGMENT_S[0], _SEGMENT_S[1])), 3)
-    first, second = _segments(rng, config, split, [change_s, change_s + _SEGMENT_S[1]])
+    change_s = round(float(rng.uniform(*config.segment_s)), 3)
+    first, second = _segments(rng, config, split, [change_s, change_s + config.segment_s[1]])
     times = window_times(config)
     strangers = 1 + int(rng.random() * max(1, config.frames * 3 // 8))
     second_wins = rng.random() < 0.5

@@ -6,6 +6,8 @@ version-1 vocabulary; later versions use all. The order is part of the atlas fil
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 # One entry per object, "name" or "name=icon-slug" where the icon sets use another name.
 _TABLE = """
 cat dog horse cow pig sheep=ewe rabbit mouse bear panda
@@ -74,6 +76,8 @@ ICON_SLUGS: dict[str, str] = {
     name: slug or name for name, _, slug in (entry.partition("=") for entry in _TABLE.split())
 }
 
+_PLACES = {name: place for place, name in enumerate(OBJECTS)}
+
 # Drawing styles; the last one is held out of training by default.
 STYLES: tuple[str, ...] = ("noto", "twemoji", "fluent")
 
@@ -93,6 +97,25 @@ COLOURS: dict[str, tuple[int, int, int]] = {
 SIZES: tuple[str, ...] = ("small", "big")
 COUNT_WORDS: tuple[str, ...] = ("zero", "one", "two", "three", "four", "five", "six")
 RELATIONS: tuple[str, ...] = ("left of", "right of", "above", "below")
+
+# What fills the middle of its picture in every style: something to hide behind.
+_SOLID = """
+bear panda lion fox frog fish ladybug owl penguin chick apple strawberry lemon tomato burger
+cookie avocado tree truck ambulance house football basketball cloud gift bell book hat shirt
+phone camera clock drum ghost skull heart wolf boar koala hedgehog hamster oyster blowfish
+shell peacock chicken peach mango kiwi melon coconut blueberry tangerine potato onion chestnut
+bagel waffle pancake sandwich dumpling sushi cheese egg cupcake sundae flower blossom lotus log
+tram hospital hut temple baseball volleyball dartboard die globe mailbox box envelope newspaper
+calendar map scroll briefcase backpack suitcase bucket door window lantern compass shield
+diamond coin necktie television laptop printer watch piano accordion brain cup teapot jar soap
+sponge mirror alien pumpkin moai
+"""
+SOLID_OBJECTS: frozenset[str] = frozenset(_SOLID.split())
+
+# So many objects at the head of the table are seen more often than the others in version 2.
+POPULAR = 40
+# Objects are told to be akin by their places in the table, which is sorted by sort of thing.
+_KIN_REACH = 10
 
 _IRREGULAR_PLURALS = {
     "bison": "bison",
@@ -125,6 +148,12 @@ def plural(name: str) -> str:
     if name.endswith("y") and name[-2] not in "aeiou":
         return name[:-1] + "ies"
     return name + "s"
+
+
+def kin(name: str, objects: Sequence[str]) -> list[str]:
+    """Return the objects that are most like one: at most ten places from it in the table."""
+    place = _PLACES[name]
+    return [o for o in objects if o != name and abs(_PLACES[o] - place) <= _KIN_REACH]
 
 
 def with_article(noun_phrase: str) -> str:

@@ -6,12 +6,11 @@ size, and its cost vanishes beside a step's forward and backward pass.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
 from torch import nn
-
-from .vl_jepa import VLJEPA
 
 # A second moment that forgets faster than the default: usual for contrastive training.
 BETAS = (0.9, 0.98)
@@ -21,20 +20,29 @@ _STACKS = ("x_encoder.blocks.", "predictor.layers.", "y_encoder.layers.")
 
 
 class Optimizers:
-    """AdamW and Muon as one; the Y-Encoder at `y_encoder_lr` times the rate, no Y-Decoder."""
+    """AdamW and Muon as one, over parameters named as in the whole model.
 
-    def __init__(self, model: VLJEPA, y_encoder_lr: float, decay: float) -> None:
-        groups: dict[tuple[bool, bool, bool], list[nn.Parameter]] = {}
-        for name, parameter in model.named_parameters():
-            if name.startswith("y_decoder."):
+    `multiplier(name)` scales the learning rate of a parameter; those at 0 are left alone.
+    """
+
+    def __init__(
+        self,
+        named: Iterable[tuple[str, nn.Parameter]],
+        decay: float,
+        multiplier: Callable[[str], float] = lambda name: 1.0,
+    ) -> None:
+        groups: dict[tuple[bool, float, bool], list[nn.Parameter]] = {}
+        for name, parameter in named:
+            share = multiplier(name)
+            if share == 0:
                 continue
             matrix = parameter.ndim == 2
-            key = (matrix and name.startswith(_STACKS), name.startswith("y_encoder."), matrix)
+            key = (matrix and name.startswith(_STACKS), share, matrix)
             groups.setdefault(key, []).append(parameter)
         adamw: list[dict[str, Any]] = []
         muon: list[dict[str, Any]] = []
-        for (inner, text, matrix), parameters in sorted(groups.items()):
-            rate = (y_encoder_lr if text else 1.0) * (MUON_LR if inner else 1.0)
+        for (inner, share, matrix), parameters in sorted(groups.items()):
+            rate = share * (MUON_LR if inner else 1.0)
             (muon if inner else adamw).append(
                 {
                     "params": parameters,

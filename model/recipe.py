@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from .data import Task
 
 
 @dataclass(frozen=True)
+class EncoderStage:
+    """One stretch of the X-Encoder's own training on the truth of every patch."""
+
+    task: Literal["image", "video"]
+    steps: int
+    batch: int
+    learning_rate: float
+    warmup: int = 100
+    cosine: bool = False
+
+
+@dataclass(frozen=True)
 class Stage:
-    """One stretch of training. `y_encoder_lr` multiplies the learning rate of the Y-Encoder."""
+    """One stretch of contrastive training.
+
+    `y_encoder_lr` and `x_encoder_lr` multiply the learning rate of those components; an X-Encoder
+    at 0 is frozen, as in the paper.
+    """
 
     task: Task
     steps: int
@@ -18,6 +35,7 @@ class Stage:
     y_encoder_lr: float
     warmup: int = 100
     cosine: bool = False
+    x_encoder_lr: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -42,9 +60,10 @@ class DecoderStage:
 
 @dataclass(frozen=True)
 class Recipe:
-    """The Y-Encoder's text stage, the contrastive stages in order, then the Y-Decoder's."""
+    """The Y-Encoder's text stage, the X-Encoder's stages, the contrastive ones, the Y-Decoder's."""
 
     text: TextStage
+    encoder: tuple[EncoderStage, ...]
     stages: tuple[Stage, ...]
     decoder: DecoderStage
     weight_decay: float = 0.05
@@ -55,8 +74,9 @@ class Recipe:
 def nano_recipe(scale: float = 1.0) -> Recipe:
     """Sized for two CPU cores; `scale` multiplies every stage's steps.
 
-    nano has no pretrained encoders: its X-Encoder learns with the rest instead of being frozen,
-    and its Y-Encoder has a text stage of its own first, then the paper's multiplier.
+    The paper starts from pretrained encoders. nano has none, so each gets a stage of its own first:
+    the Y-Encoder on phrasings, the X-Encoder on what every patch shows. After that the paper's way:
+    X-Encoder frozen, Y-Encoder at a twentieth of the rate.
     """
 
     def steps(count: int) -> int:
@@ -64,10 +84,14 @@ def nano_recipe(scale: float = 1.0) -> Recipe:
 
     return Recipe(
         text=TextStage(steps=steps(300), batch=384, learning_rate=2e-3),
+        encoder=(
+            EncoderStage("image", steps(1600), 128, 1e-3),
+            EncoderStage("video", steps(1600), 96, 1e-3, cosine=True),
+        ),
         stages=(
-            Stage("image", steps(2200), 128, 1e-3, 0.05),
+            Stage("image", steps(300), 128, 1e-3, 0.05),
             Stage("video", steps(100), 96, 1e-3, 0.05),
-            Stage("query", steps(2000), 96, 1e-3, 0.05, cosine=True),
+            Stage("query", steps(1000), 96, 1e-3, 0.05, cosine=True),
         ),
         decoder=DecoderStage(steps=steps(1500), batch=256, learning_rate=2e-3, noise=0.8),
     )

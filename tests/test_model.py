@@ -18,7 +18,7 @@ from vljepa_edge.model.data import WorldBatches
 from vljepa_edge.model.evaluate import Reference, evaluate, parse_caption
 from vljepa_edge.model.losses import info_nce
 from vljepa_edge.model.optimizers import MUON_LR, Optimizers
-from vljepa_edge.model.recipe import DecoderStage, Recipe, Stage, TextStage
+from vljepa_edge.model.recipe import DecoderStage, EncoderStage, Recipe, Stage, TextStage
 from vljepa_edge.model.text_stage import train_text
 from vljepa_edge.model.train import train
 from vljepa_edge.model.vl_jepa import VLJEPA
@@ -131,7 +131,9 @@ def test_twins_are_no_negatives() -> None:
 
 
 def test_y_encoder_learns_at_its_own_rate(model: VLJEPA) -> None:
-    groups = [g for o in Optimizers(model, 0.05, 0.1).all for g in o.param_groups]
+    shares = {"y_encoder": 0.05, "y_decoder": 0.0}
+    every = Optimizers(model.named_parameters(), 0.1, lambda n: shares.get(n.split(".")[0], 1.0))
+    groups = [g for o in every.all for g in o.param_groups]
     rates = {id(p): g["multiplier"] for g in groups for p in g["params"]}
     assert {rates[id(p)] for p in model.y_encoder.parameters()} == {0.05, 0.05 * MUON_LR}
     assert {rates[id(p)] for p in model.x_encoder.parameters()} == {1.0, MUON_LR}
@@ -180,7 +182,11 @@ def test_text_stage_tells_left_from_right() -> None:
 def _tiny_recipe() -> Recipe:
     return Recipe(
         text=TextStage(steps=2, batch=4, learning_rate=1e-3),
-        stages=(Stage("image", 3, 4, 1e-3, 0.1), Stage("query", 3, 4, 1e-3, 0.1, cosine=True)),
+        encoder=(EncoderStage("image", 2, 4, 1e-3), EncoderStage("video", 3, 4, 1e-3, cosine=True)),
+        stages=(
+            Stage("image", 3, 4, 1e-3, 0.1, x_encoder_lr=1.0),
+            Stage("query", 3, 4, 1e-3, 0.1, cosine=True),
+        ),
         decoder=DecoderStage(steps=3, batch=4, learning_rate=1e-3, noise=0.5),
     )
 
@@ -202,7 +208,7 @@ def test_an_interrupted_training_ends_as_an_uninterrupted_one(tmp_path: Path) ->
         )
 
     run(tmp_path / "whole", None)
-    for stop in (("image", 2), ("query", 3), ("decoder", 2)):
+    for stop in (("encoder-video", 2), ("image", 2), ("query", 3), ("decoder", 2)):
         with pytest.raises(KeyboardInterrupt):
             run(tmp_path / "parts", stop)
     run(tmp_path / "parts", None)

@@ -18,7 +18,8 @@ import click
 )
 @click.option("--seed", type=int, default=1, show_default=True, help="Of the recipe.")
 @click.option("--workers", type=click.IntRange(0), default=1, show_default=True, help="That draw.")
-def command(folder: Path, scale: float, seed: int, workers: int) -> None:
+@click.option("--compile", "compiled", is_flag=True, help="torch.compile; needs a C++ compiler.")
+def command(folder: Path, scale: float, seed: int, workers: int, compiled: bool) -> None:
     """Train the nano preset on sprite world into FOLDER; run it again to go on where it stopped.
 
     Needs the extra "train": pip install 'vljepa-edge[train]'.
@@ -40,5 +41,5 @@ def command(folder: Path, scale: float, seed: int, workers: int) -> None:
                 out.say(f"stage {stage}: {steps} steps")
             out.advance_to(step, steps)
 
-        train(folder, nano(), recipe, workers=workers, progress=progress)
+        train(folder, nano(), recipe, workers=workers, compiled=compiled, progress=progress)
     click.echo(f"{folder}: trained; make a bundle of it with `vljepa export {folder} -o BUNDLE`")

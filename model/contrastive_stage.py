@@ -1,0 +1,88 @@
+"""The contrastive stages: predicted embeddings against the Y-Encoder's, by InfoNCE."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor, nn
+
+from .. import world
+from .data import Batch, WorldBatches, batches
+from .losses import info_nce
+from .optimizers import Optimizers
+from .recipe import Recipe, Stage
+from .tokenizer import encode_batch
+from .training_log import Log, Progress, Save, rate_at
+from .vl_jepa import VLJEPA
+
+
+def contrastive_step(
+    model: VLJEPA, tokenizer: Tokenizer, batch: Batch, frozen: bool = False
+) -> Tensor:
+    """Bi-directional InfoNCE of one batch, BF16 autocast; `frozen`: X-Encoder left as it is."""
+    config = model.config
+    query_ids, query_mask = encode_batch(
+        tokenizer, batch.queries, config.predictor.max_query_tokens, config.special_tokens
+    )
+    ids, mask = encode_batch(
+        tokenizer, batch.texts + batch.negatives, config.y_encoder.max_tokens, config.special_tokens
+    )
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.set_grad_enabled(not frozen):
+            visual = model.x_encoder(batch.frames)
+        query = model.predictor.embed_tokens(query_ids)
+        predicted = model.predictor(visual, query, query_mask)
+        texts = model.y_encoder(ids, mask)
+    count = len(batch.texts)
+    same = batch.keys[:, None] == batch.keys[None]
+    extra = texts[count:] if batch.negatives else None
+    extra_same = batch.keys[:, None] == batch.negative_keys[None] if batch.negatives else None
+    return info_nce(predicted, texts[:count], model.logit_scale, same, extra, extra_same)
+
+
+def train_contrastive(
+    model: VLJEPA,
+    tokenizer: Tokenizer,
+    world_config: world.WorldConfig,
+    recipe: Recipe,
+    stage: Stage,
+    first: int,
+    resumed: Any,
+    save: Save,
+    save_every: int,
+    workers: int,
+    log: Log,
+    progress: Progress | None,
+) -> None:
+    """Runs one stage from step `first` on."""
+
+    def multiplier(name: str) -> float:
+        shares = {"y_encoder": stage.y_encoder_lr, "x_encoder": stage.x_encoder_lr, "y_decoder": 0}
+        return shares.get(name.split(".", 1)[0], 1.0)
+
+    optimizer = Optimizers(model.named_parameters(), recipe.weight_decay, multiplier)
+    if resumed is not None:
+        optimizer.load_state_dict(resumed)
+    dataset = WorldBatches(world_config, stage.task, stage.batch, recipe.seed, stage.steps)
+    parameters = optimizer.parameters()
+    started, losses = time.monotonic(), []
+    for step, batch in enumerate(batches(dataset, first, workers), first):
+        rate = rate_at(stage, step)
+        loss = contrastive_step(model, tokenizer, batch, frozen=stage.x_encoder_lr == 0)
+        loss.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
+        optimizer.step(rate)
+        latest = float(loss.detach())
+        losses.append(latest)
+        if (step + 1) % 20 == 0 or step + 1 == stage.steps:
+            speed = stage.batch * len(losses) / (time.monotonic() - started)
+            log.write(stage.task, step + 1, float(np.mean(losses)), rate, speed)
+            started, losses = time.monotonic(), []
+        if progress is not None:
+            progress(stage.task, step + 1, stage.steps, latest)
+        if (step + 1) % save_every == 0 and step + 1 < stage.steps:
+            save(step + 1, optimizer)

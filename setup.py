@@ -22,7 +22,16 @@ from setuptools import find_packages, setup
 ROOT = Path(__file__).resolve().parent
 
 # Each folder is a layer: it imports only from those before it (tests/test_house.py checks that).
-LAYERS = ("kernels", "runtime", "world", "model", "export", "calibration", "bench")
+LAYERS = (
+    "kernels",
+    "runtime",
+    "world",
+    "model",
+    "export",
+    "calibration",
+    "assistant",
+    "bench",
+)
 
 
 def package_map() -> dict[str, str]:

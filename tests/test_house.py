@@ -15,7 +15,17 @@ from conftest import Cli
 
 ROOT = Path(__file__).resolve().parent.parent
 # A layer imports only from those before it.
-LAYERS = ("kernels", "runtime", "world", "model", "export", "calibration", "bench", "vljepa_edge")
+LAYERS = (
+    "kernels",
+    "runtime",
+    "world",
+    "model",
+    "export",
+    "calibration",
+    "assistant",
+    "bench",
+    "vljepa_edge",
+)
 HEAVY = ("torch", "transformers", "onnx", "onnxscript", "matplotlib", "sklearn", "scipy")
 
 

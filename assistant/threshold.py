@@ -1,0 +1,72 @@
+"""Where an alert's threshold lies: from how near ordinary windows come, to a rate of false alarms.
+
+Scores of windows in which the event is not seen are cosines with an upper tail. Peaks over a high
+level u, taken once per alert (an alert doesn't fire again while it cools down), come at some rate
+and exceed u by an amount that falls off exponentially, the common case of extreme-value theory
+(Pickands 1975). So the level exceeded `per_hour` times an hour is u + mean excess * ln(rate(u) /
+per_hour), which needs no hour of waiting to be told.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+SHORTEST_S = 20.0  # of ordinary stream before a threshold is told
+_TAIL = 0.90  # u is this quantile
+_FEWEST_PEAKS = 3
+_SMALLEST_EXCESS = 1e-3  # a tail without spread says nothing of what lies above it
+
+Floats = npt.NDArray[np.floating]
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A threshold, and what it was told from."""
+
+    threshold: float
+    level: float  # u
+    peaks: int
+    mean_excess: float
+    observed_s: float
+
+
+def calibrate(
+    scores: Floats, times_s: Floats, *, per_hour: float = 1.0, cool_down_s: float = 10.0
+) -> Calibration | None:
+    """The threshold of cosines that ordinary windows pass about `per_hour` times an hour.
+
+    `scores` [N] at `times_s` [N], ascending. None: less than `SHORTEST_S` was observed.
+    """
+    if per_hour <= 0:
+        raise ValueError(f"per_hour is {per_hour}, wanted more than 0")
+    if len(scores) < 2:
+        return None
+    steps = np.diff(times_s)
+    # A stream that stopped and came back was not observed in between.
+    observed_s = float(steps[steps < 5.0].sum())
+    if observed_s < SHORTEST_S:
+        return None
+    level = float(np.quantile(scores, _TAIL))
+    peaks = _peaks(scores, times_s, level, cool_down_s)
+    excess = max(_SMALLEST_EXCESS, float(np.mean(peaks - level))) if len(peaks) else 0.0
+    rate = max(len(peaks), _FEWEST_PEAKS) * 3600.0 / observed_s
+    above = max(excess, _SMALLEST_EXCESS) * max(0.0, math.log(rate / per_hour))
+    return Calibration(level + above, level, len(peaks), excess, observed_s)
+
+
+def _peaks(scores: Floats, times_s: Floats, level: float, apart_s: float) -> Floats:
+    """The highest score of each group of exceedances that lie within `apart_s` of its first."""
+    peaks: list[float] = []
+    began = -math.inf
+    for at in np.flatnonzero(scores > level):
+        score, time = float(scores[at]), float(times_s[at])
+        if time - began >= apart_s:
+            peaks.append(score)
+            began = time
+        else:
+            peaks[-1] = max(peaks[-1], score)
+    return np.asarray(peaks, np.float64)

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from tokenizers import Tokenizer
 from torch import Tensor, nn
 
@@ -19,6 +20,9 @@ from .tokenizer import encode_batch
 from .training_log import Log, Progress, Save, rate_at
 from .vl_jepa import VLJEPA
 
+# Queries are padded to a multiple of this: a compiled Predictor is compiled once per length.
+QUERY_MULTIPLE = 16
+
 
 def contrastive_step(
     model: VLJEPA, tokenizer: Tokenizer, batch: Batch, frozen: bool = False
@@ -28,6 +32,8 @@ def contrastive_step(
     query_ids, query_mask = encode_batch(
         tokenizer, batch.queries, config.predictor.max_query_tokens, config.special_tokens
     )
+    padding = (0, -query_ids.shape[1] % QUERY_MULTIPLE)
+    query_ids, query_mask = F.pad(query_ids, padding), F.pad(query_mask, padding)
     ids, mask = encode_batch(
         tokenizer, batch.texts + batch.negatives, config.y_encoder.max_tokens, config.special_tokens
     )

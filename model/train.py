@@ -47,8 +47,8 @@ def train(
 ) -> VLJEPA:
     """Runs or resumes a recipe in `folder`; a checkpoint is left there every `save_every` steps.
 
-    `compiled` runs the X-Encoder through torch.compile (needs a C++ compiler): about a sixth more
-    clips a second; rounding differs, so resume a run as it was begun.
+    `compiled` runs X-Encoder and Predictor through torch.compile (needs a C++ compiler): a sixth
+    more clips a second or better; rounding differs, so resume a run as it was begun.
     """
     world_config = world_config or world.WorldConfig(
         size=config.image_size, frames=config.frames, fps=config.fps
@@ -83,6 +83,7 @@ def train(
     model.train()
     if compiled:
         model.x_encoder.compile(dynamic=False)
+        model.predictor.compile(dynamic=False)
     for number in range(int(state["stage"]), len(names)):
         first, resumed = int(state["step"]), state["optimizer"]
         model.zero_grad(set_to_none=True)  # nothing of another stage's last step

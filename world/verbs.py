@@ -82,7 +82,7 @@ HELD_OUT_VERBS: dict[str, str] = {
     "follow": "pursue|{}",
     "orbit": "encircle|{}",
     "approach": "near|{}",
-    "hide": "duck|behind {}",
+    "hide": "slink|behind {}",
 }
 _DOUBLED = {"get", "travel", "spin", "hop", "zigzag", "throb", "flip"}
 _DOUBLED |= {"pop", "drop", "stop", "set", "run", "swap", "propel"}

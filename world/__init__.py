@@ -18,12 +18,15 @@ from .clips import Clip, sample_clip, sample_image, window_times
 from .patches import PatchTruth, patch_truth
 from .placing import pick
 from .questions import CAPTION_QUERIES, Question, questions
+from .reading import Told, read_caption
 from .render import render
 from .routines import next_step
 from .sampling import SPLITS, is_held_out_pair, sample_scene, scene_of
 from .scene import EVENTS_V2, MOTIONS_V1, Scene, WorldConfig
+from .states import StateChange, sample_state_change
 from .streams import Segment, Stream, frame_times, frames, make_stream, sample_stream_clip
 from .synonyms import HELD_OUT_SYNONYMS, SYNONYMS
+from .triplets import TRIPLET_KINDS, Triplet, sample_triplet
 from .verbs import HELD_OUT_VERBS, held_out_verb_phrase, verb_phrases
 from .video import write_mp4, write_timeline
 from .vocabulary import COLOURS, OBJECTS, RELATIONS, SIZES, STYLES, plural
@@ -41,12 +44,16 @@ __all__ = [
     "SPLITS",
     "STYLES",
     "SYNONYMS",
+    "TRIPLET_KINDS",
     "Clip",
     "PatchTruth",
     "Question",
     "Scene",
     "Segment",
+    "StateChange",
     "Stream",
+    "Told",
+    "Triplet",
     "WorldConfig",
     "all_phrasings",
     "canonical_caption",
@@ -66,11 +73,14 @@ __all__ = [
     "pick",
     "plural",
     "questions",
+    "read_caption",
     "render",
     "sample_clip",
     "sample_image",
     "sample_scene",
+    "sample_state_change",
     "sample_stream_clip",
+    "sample_triplet",
     "scene_of",
     "verb_phrases",
     "window_times",

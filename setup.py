@@ -70,6 +70,7 @@ if __name__ == "__main__":
             "vljepa_edge.world": ["atlas/*"],
             "vljepa_edge.export": ["*.json"],
             "vljepa_edge.bench.devices": ["*.json"],
+            "vljepa_edge.assistant.server": ["page/*"],
         },
         cffi_modules=[] if without_core else ["runtime/build_ffi.py:ffibuilder"],
         options={} if without_core else {"bdist_wheel": {"py_limited_api": "cp310"}},

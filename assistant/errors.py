@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from vljepa_edge.runtime.errors import VljepaError
+from vljepa_edge.runtime.errors import ArgumentError
 
 
-class AssistantError(VljepaError, ValueError):
+class AssistantError(ArgumentError):
     """A request that the assistant does not take: an empty question, an alert too many, ..."""
 
 

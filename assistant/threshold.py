@@ -1,10 +1,10 @@
 """Where an alert's threshold lies: from how near ordinary windows come, to a rate of false alarms.
 
 Scores of windows in which the event is not seen are cosines with an upper tail. Peaks over a high
-level u, taken once per alert (an alert doesn't fire again while it cools down), come at some rate
-and exceed u by an amount that falls off exponentially, the common case of extreme-value theory
-(Pickands 1975). So the level exceeded `per_hour` times an hour is u + mean excess * ln(rate(u) /
-per_hour), which needs no hour of waiting to be told.
+level u, taken once per alert (an alert doesn't fire again while it cools down), come at some rate.
+Extreme-value theory (Pickands 1975) gives their excess a generalised Pareto tail; a cosine ends at
+1, so ours is the one that does: with y = (score - u) / (1 - u), -ln(1 - y) falls off exponentially.
+Its mean tells how far above u a peak comes once in `per_hour`, without an hour of waiting.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Calibration:
     threshold: float
     level: float  # u
     peaks: int
-    mean_excess: float
+    mean_excess: float  # of -ln(1 - y)
     observed_s: float
 
 
@@ -52,10 +52,15 @@ def calibrate(
         return None
     level = float(np.quantile(scores, _TAIL))
     peaks = _peaks(scores, times_s, level, cool_down_s)
-    excess = max(_SMALLEST_EXCESS, float(np.mean(peaks - level))) if len(peaks) else 0.0
+    room = max(1.0 - level, _SMALLEST_EXCESS)
+    excess = (
+        float(np.mean(-np.log1p(-np.minimum((peaks - level) / room, 0.999)))) if len(peaks) else 0
+    )
+    excess = max(excess, _SMALLEST_EXCESS)
     rate = max(len(peaks), _FEWEST_PEAKS) * 3600.0 / observed_s
-    above = max(excess, _SMALLEST_EXCESS) * max(0.0, math.log(rate / per_hour))
-    return Calibration(level + above, level, len(peaks), excess, observed_s)
+    steps_up = excess * max(0.0, math.log(rate / per_hour))
+    threshold = level + room * (1.0 - math.exp(-steps_up))
+    return Calibration(threshold, level, len(peaks), excess, observed_s)
 
 
 def _peaks(scores: Floats, times_s: Floats, level: float, apart_s: float) -> Floats:

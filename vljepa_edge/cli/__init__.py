@@ -16,6 +16,8 @@ import click
 # Verb -> the line that `vljepa --help` shows, kept here so that help needs no verb's imports.
 COMMANDS = {
     "run": "Watch a video, folder or camera; print a caption when the meaning shifts.",
+    "assist": "Watch, and serve a page that shows, alerts, answers and remembers.",
+    "memory": "Show, search, export or erase what an assistant remembers.",
     "inspect": "Show what a bundle or image holds.",
     "doctor": "Rerun a bundle's golden vectors on this machine and compare.",
     "pack": "Pack a bundle into one image file for firmware.",

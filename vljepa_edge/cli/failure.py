@@ -17,6 +17,9 @@ _EXTRAS = {
     "jsonschema": "export",
     "matplotlib": "bench",
     "openvino": "openvino",
+    "starlette": "assistant",
+    "uvicorn": "assistant",
+    "websockets": "assistant",
 }
 
 

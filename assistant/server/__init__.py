@@ -1,0 +1,1 @@
+"""The page and its server: what `vljepa assist` runs. Needs the extra `assistant`."""

@@ -8,76 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
-import torch
-from tokenizers import Tokenizer
 
 from .. import world
 from .data import CAPTION_QUERY
-from .tokenizer import encode_batch
-from .vl_jepa import VLJEPA
+from .embedder import Embedder
+from .reference import Reference
 
-Floats = npt.NDArray[np.float32]
-
-
-class Embedder(Protocol):
-    """What is judged: frames to embeddings, texts to embeddings, embeddings to texts."""
-
-    def embed_video(self, frames: npt.NDArray[np.uint8], query: str) -> Floats:
-        """uint8 [B,T,H,W,3] -> unit [B,E]."""
-
-    def embed_text(self, texts: Sequence[str]) -> Floats:
-        """-> unit [len(texts), E]."""
-
-    def decode(self, embeddings: Floats) -> list[str]:
-        """[B,E] -> texts."""
-
-
-class Reference:
-    """The PyTorch model in float32 as an `Embedder`."""
-
-    def __init__(self, model: VLJEPA, tokenizer: Tokenizer, batch: int = 64) -> None:
-        self.model, self.tokenizer, self.batch = model.eval(), tokenizer, batch
-
-    @torch.no_grad()
-    def embed_video(self, frames: npt.NDArray[np.uint8], query: str) -> Floats:
-        """uint8 [B,T,H,W,3] -> unit [B,E]."""
-        special = self.model.config.special_tokens
-        ids, mask = encode_batch(self.tokenizer, [query], 512, special)
-        rows = []
-        for start in range(0, len(frames), self.batch):
-            part = torch.from_numpy(frames[start : start + self.batch]).permute(0, 1, 4, 2, 3)
-            count = len(part)
-            rows.append(self.model.predict(part, ids.expand(count, -1), mask.expand(count, -1)))
-        return torch.cat(rows).numpy()
-
-    @torch.no_grad()
-    def embed_text(self, texts: Sequence[str]) -> Floats:
-        """-> unit [len(texts), E]."""
-        c = self.model.config
-        rows = []
-        for start in range(0, len(texts), 512):
-            part = texts[start : start + 512]
-            rows.append(
-                self.model.y_encoder(
-                    *encode_batch(self.tokenizer, part, c.y_encoder.max_tokens, c.special_tokens)
-                )
-            )
-        return torch.cat(rows).numpy()
-
-    @torch.no_grad()
-    def decode(self, embeddings: Floats) -> list[str]:
-        """Greedy texts of [B,E]."""
-        if self.model.y_decoder is None:
-            raise ValueError("this model has no Y-Decoder")
-        rows = []
-        for start in range(0, len(embeddings), 256):
-            ids = self.model.y_decoder.generate(torch.from_numpy(embeddings[start : start + 256]))
-            rows += [self.tokenizer.decode(row).strip() for row in ids]
-        return rows
+__all__ = ["Embedder", "Quality", "Reference", "evaluate", "parse_caption"]
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,14 @@ OPPOSITES: dict[str, str] = {
     "hide": "emerge",
 }
 OPPOSITES |= {two: one for one, two in OPPOSITES.items()}
+# Motions that leave the same state behind: never both among the choices.
+SAME_EFFECT: dict[str, str] = {
+    "down": "fall",
+    "up": "launch",
+    "fade in": "appear",
+    "fade out": "vanish",
+}
+SAME_EFFECT |= {two: one for one, two in SAME_EFFECT.items()}
 
 _CHOICES = 4
 # Changes larger than this from one moment to the next are an episode's beginning anew.
@@ -100,7 +108,8 @@ def sample_state_change(
     rng = clip_rng(seed, index, split, 4)
     scene = sample_scene(rng, plain, split=split)
     partner = MOTIONS[scene.motion].partner
-    alike = [m for m in offered if MOTIONS[m].partner == partner and m != scene.motion]
+    unlike = (scene.motion, SAME_EFFECT.get(scene.motion))
+    alike = [m for m in offered if MOTIONS[m].partner == partner and m not in unlike]
     wrong = [OPPOSITES[scene.motion]]
     while len(wrong) < _CHOICES - 1:
         motion = pick(rng, alike)

@@ -57,10 +57,24 @@ class CurvePoint:
     cider: float
 
 
-def annotate(model: Model, seed: int, seconds: float, split: str = "test") -> Annotated:
+@dataclass(frozen=True)
+class CurveDetail(CurvePoint):
+    """A point with the rate that was asked for and the score of each annotation."""
+
+    target_hz: float
+    each: tuple[float, ...]
+
+
+def annotate(
+    model: Model,
+    seed: int,
+    seconds: float,
+    split: str = "test",
+    config: world.WorldConfig | None = None,
+) -> Annotated:
     """Runs every window of a sprite world stream of the model's own size and rate."""
     about = model.description
-    config = world.WorldConfig(size=about.height, frames=about.frames, fps=about.fps)
+    config = config or world.WorldConfig(size=about.height, frames=about.frames, fps=about.fps)
     stream = world.make_stream(seed, seconds, config, split=split)
     shifts = [part.start_s for part in stream.segments[1:]]
     recording = record(model, timed_frames(stream), shifts)
@@ -119,6 +133,16 @@ def quality(
     text_of: Callable[[Floats], str],
 ) -> float:
     """Mean CIDEr of all annotations, each against the decode nearest in time."""
+    return float(np.mean(qualities(streams, decodes, embedding, text_of)))
+
+
+def qualities(
+    streams: Sequence[Annotated],
+    decodes: Sequence[Sequence[Decode]],
+    embedding: str,
+    text_of: Callable[[Floats], str],
+) -> list[float]:
+    """CIDEr of each annotation, streams one after the other."""
     candidates, references = [], []
     for stream, made in zip(streams, decodes, strict=True):
         texts = [plain(text_of(getattr(one, embedding))) for one in made]
@@ -126,7 +150,45 @@ def quality(
         for caption, at in zip(stream.captions, stream.caption_s, strict=True):
             candidates.append(texts[int(np.abs(times - at).argmin())])
             references.append([plain(caption)])
-    return float(np.mean(cider(candidates, references)))
+    return cider(candidates, references)
+
+
+def curve_points(
+    streams: Sequence[Annotated],
+    gate_options: GateOptions,
+    text_of: Callable[[Floats], str],
+    rates_hz: Sequence[float] = RATES_HZ,
+    progress: Callable[[int, int], None] | None = None,
+) -> list[CurveDetail]:
+    """Points of all methods at each rate.
+
+    The gate's threshold is bisected to each rate on the very streams, as a rate controller would.
+    """
+    total_s = sum(stream.recording.duration_s for stream in streams)
+    points = []
+    for done, rate in enumerate(rates_hz):
+        if progress is not None:
+            progress(done, len(rates_hz))
+        chosen = {
+            "uniform": [uniform(stream, rate) for stream in streams],
+            "ward": [ward(stream, rate) for stream in streams],
+            "gate": _gate_at(streams, gate_options, rate),
+        }
+        for method in METHODS:
+            count = sum(len(made) for made in chosen[method])
+            for embedding in ("exact", "averaged"):
+                each = qualities(streams, chosen[method], embedding, text_of)
+                points.append(
+                    CurveDetail(
+                        method,
+                        embedding,
+                        count / total_s,
+                        float(np.mean(each)),
+                        rate,
+                        tuple(each),
+                    )
+                )
+    return points
 
 
 def decode_curve(
@@ -143,7 +205,6 @@ def decode_curve(
     The gate's threshold is bisected to each rate on the very streams, as a rate controller would.
     """
     recorded = [annotate(model, seed + number, seconds) for number in range(streams)]
-    total_s = sum(stream.recording.duration_s for stream in recorded)
     known: dict[bytes, str] = {}
 
     def text_of(row: Floats) -> str:
@@ -152,20 +213,10 @@ def decode_curve(
             known[key] = model.decode(row).text
         return known[key]
 
-    points = []
-    for done, rate in enumerate(rates_hz):
-        if progress is not None:
-            progress(done, len(rates_hz))
-        chosen = {
-            "uniform": [uniform(stream, rate) for stream in recorded],
-            "ward": [ward(stream, rate) for stream in recorded],
-            "gate": _gate_at(recorded, model.gate, rate),
-        }
-        for method in METHODS:
-            count = sum(len(made) for made in chosen[method])
-            for embedding in ("exact", "averaged"):
-                score = quality(recorded, chosen[method], embedding, text_of)
-                points.append(CurvePoint(method, embedding, count / total_s, score))
+    points = [
+        CurvePoint(point.method, point.embedding, point.rate_hz, point.cider)
+        for point in curve_points(recorded, model.gate, text_of, rates_hz, progress)
+    ]
     about = (
         f"{streams} sprite world streams of {seconds:g} s (seed {seed}), each annotation against "
         f"the decode nearest in time; {len(known)} texts decoded"

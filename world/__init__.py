@@ -15,6 +15,7 @@ from .captions import (
     other_phrase,
 )
 from .clips import Clip, sample_clip, sample_image, window_times
+from .motions import is_event_of_two
 from .patches import PatchTruth, patch_truth
 from .placing import pick
 from .questions import CAPTION_QUERIES, Question, questions
@@ -64,6 +65,7 @@ __all__ = [
     "held_out_caption",
     "held_out_verb_phrase",
     "image_caption",
+    "is_event_of_two",
     "is_held_out_pair",
     "make_stream",
     "motion_object_caption",

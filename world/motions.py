@@ -159,6 +159,11 @@ MOTIONS: dict[str, Motion] = {
 }
 
 
+def is_event_of_two(name: str) -> bool:
+    """Tell whether a second object takes part in a motion."""
+    return MOTIONS[name].partner
+
+
 def sample_drive(rng: np.random.Generator, name: str) -> Drive:
     """Draw the numbers of one episode of a motion."""
     motion = MOTIONS[name]

@@ -1,0 +1,1 @@
+"""The paper's tasks on sprite world, one command: `vljepa eval MODEL --suite all`."""

@@ -12,6 +12,7 @@ from pathlib import Path
 from cffi import FFI
 
 ROOT = Path(__file__).resolve().parent.parent
+INCLUDES = ("runtime/include", "runtime/core", "runtime/backends", "kernels", "kernels/ort")
 HEADER = ROOT / "runtime" / "include" / "vljepa.h"
 
 # Functions that Python supplies to the core, reached through `user_data`: engines of backend
@@ -40,10 +41,9 @@ def declarations(header: str) -> str:
 
 def sources() -> list[str]:
     """The C files of the core, relative to the repository's root."""
-    folders = ("runtime/core", "runtime/backends", "kernels")
     return sorted(
         path.relative_to(ROOT).as_posix()
-        for folder in folders
+        for folder in INCLUDES[1:]
         for path in (ROOT / folder).glob("*.c")
     )
 
@@ -77,11 +77,11 @@ def make_builder() -> FFI:
         "vljepa_edge.runtime._core",
         '#include "vljepa.h"\n',
         sources=sources(),
-        include_dirs=["runtime/include", "runtime/core", "runtime/backends", "kernels"],
+        include_dirs=list(INCLUDES),
         # Everything that a change of must rebuild the extension.
         depends=sorted(
             path.relative_to(ROOT).as_posix()
-            for folder in ("runtime/include", "runtime/core", "runtime/backends", "kernels")
+            for folder in INCLUDES
             for path in (ROOT / folder).glob("*.[hc]")
         ),
         define_macros=[("VLJ_VERSION", f'"{version}"')],

@@ -25,6 +25,7 @@ from vljepa_edge.runtime.options import (
     FLOAT_PRECISIONS,
     FloatPrecision,
     GateOptions,
+    Provider,
     StreamOptions,
     TextSource,
 )
@@ -74,6 +75,12 @@ class Model:
         clock_ns: Callable[[], int] | None = None,
         float_precision: FloatPrecision | None = None,
         cache: str | os.PathLike[str] | None = None,
+        cpus: str | None = None,
+        decode_cpus: str | None = None,
+        provider: Provider | None = None,
+        device: int = 0,
+        arena: bool = True,
+        own_ops: bool = True,
     ) -> None:
         """Opens a bundle folder or image; None is the packaged nano bundle. See `load`."""
         if float_precision is not None and float_precision not in FLOAT_PRECISIONS:
@@ -86,14 +93,21 @@ class Model:
         options.header_version = lib.VLJ_HEADER_VERSION
         backend_name = ffi.new("char[]", backend.encode())
         optional = backend in ("openvino", "auto")
+        keeps = optional or provider == "tensorrt"
         library_name = _path(find_onnxruntime() if backend in ("ort", "auto") else None)
         openvino_name = _path(find_openvino() if optional else None)
-        cache_name = _path((cache or cache_folder()) if optional else None)
+        cache_name = _path((cache or cache_folder()) if keeps else None)
         options.backend = backend_name
         options.backend_library = library_name
         options.openvino_library = openvino_name
         options.cache_folder = cache_name
         options.float_precision = FLOAT_PRECISIONS[float_precision] if float_precision else 0
+        options.cpus = cpu_list = _text(cpus)
+        options.decode_cpus = decode_cpu_list = _text(decode_cpus)
+        options.provider = provider_name = _text(provider)
+        options.device = device
+        options.arena = lib.VLJ_DEFAULT if arena else lib.VLJ_OFF
+        options.own_ops = lib.VLJ_DEFAULT if own_ops else lib.VLJ_OFF
         options.threads = threads
         options.decode_threads = decode_threads
         options.skip_hashes = not verify_hashes
@@ -102,6 +116,7 @@ class Model:
         options.callbacks = self._hooks.callbacks
         out = ffi.new("vlj_model **")
         check(lib.vlj_model_open(os.fsencode(self.path), options, out))
+        del cpu_list, decode_cpu_list, provider_name  # lived as long as the core looked at them
         self._handle: ModelHandle | None = ModelHandle(out[0], self._hooks)
         self._tokenizers: dict[str, BundleTokenizer] = {}
 
@@ -394,6 +409,8 @@ class Model:
     ) -> Stream:
         """Watches a video file, folder, camera index or iterable of (BGR picture, timestamp_ns).
 
+        Pictures of another format, NV12 from a camera say, come as an `IterableSource`.
+
         `realtime` paces by timestamps and drops what comes too late; by default only cameras do.
         Otherwise every window is processed, and two runs give the same events.
         """
@@ -422,13 +439,20 @@ def load(path: str | os.PathLike[str] | None = None, **options: Any) -> Model:
     components (names of those to open; None: all), engine (a PythonEngine for "callback"),
     log(level, message), clock_ns, float_precision ("float32", "bfloat16", "float16"; None: float32
     for an FP32 bundle, else the backend's choice), cache (an existing folder for compiled models;
-    None: the user's cache). Raises BundleError and BackendError.
+    None: the user's cache), cpus and decode_cpus (Linux: "0-3", or "auto": the large cores encode,
+    others decode), provider ("cpu", "cuda", "tensorrt": of ONNX Runtime) and device (number of the
+    GPU), arena (False: ONNX Runtime keeps no memory between runs), own_ops (False: it runs function
+    bodies in place of this package's operators). Raises BundleError and BackendError.
     """
     return Model(path, **options)
 
 
 def _path(path: str | os.PathLike[str] | None) -> Any:
     return ffi.NULL if path is None else ffi.new("char[]", os.fsencode(path))
+
+
+def _text(text: str | None) -> Any:
+    return ffi.NULL if text is None else ffi.new("char[]", text.encode())
 
 
 def _component_mask(components: Iterable[str] | None) -> int:

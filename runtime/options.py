@@ -11,6 +11,7 @@ from vljepa_edge.runtime.errors import ArgumentError
 TextSource = Literal["decoder", "phrases", "none"]
 DecodeWhen = Literal["never", "onset", "close", "both"]
 FloatPrecision = Literal["float32", "bfloat16", "float16"]
+Provider = Literal["cpu", "cuda", "tensorrt"]  # of ONNX Runtime
 
 TEXT_SOURCES: dict[str, int] = {
     "decoder": lib.VLJ_TEXT_DECODER,

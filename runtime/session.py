@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from vljepa_edge.runtime import events, stats
 from vljepa_edge.runtime._core import ffi, lib
 from vljepa_edge.runtime.errors import check
-from vljepa_edge.runtime.frames import FrameStruct, PixelFormat, Pixels
+from vljepa_edge.runtime.frames import FrameStruct, Picture, PixelFormat, YuvStandard
 from vljepa_edge.runtime.handles import StreamHandle, close_with
 from vljepa_edge.runtime.options import StreamOptions
 from vljepa_edge.runtime.queries import Query, core_queries
@@ -82,14 +82,20 @@ class Session:
     ) -> None:
         self.close()
 
-    def push(self, pixels: Pixels, timestamp_ns: int, pixel_format: PixelFormat = "bgr") -> bool:
-        """Takes one picture, uint8 [H, W, 3].
+    def push(
+        self,
+        pixels: Picture,
+        timestamp_ns: int,
+        pixel_format: PixelFormat = "bgr",
+        yuv: YuvStandard = "bt601",
+    ) -> bool:
+        """Takes one picture, uint8 [H, W, 3], or as `vljepa_edge.runtime.frames` tells for others.
 
         False, in replay: a window is waiting; step, then push the same picture again. Raises
         ArgumentError for a timestamp that repeats or goes backwards (the picture was not taken) and
         for a changed size.
         """
-        frame = self._frame.set(pixels, timestamp_ns, pixel_format)
+        frame = self._frame.set(pixels, timestamp_ns, pixel_format, yuv)
         with self._handle.pushing:
             status = lib.vlj_stream_push(self._handle.pointer, frame)
         return check(status) != int(lib.VLJ_WOULD_BLOCK)

@@ -17,17 +17,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 from vljepa_edge.runtime.errors import SourceError
-
-Pixels = npt.NDArray[np.uint8]
+from vljepa_edge.runtime.frames import PixelFormat, Pixels, YuvStandard
 
 PICTURE_SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
 TIMESTAMPS_FILE = "timestamps.txt"
 
 
 class SourceFrame(NamedTuple):
-    """One picture: BGR uint8 [H, W, 3] as OpenCV gives it, its time, and its name for messages."""
+    """One picture of its source's pixel format, its time, and its name for messages."""
 
     pixels: Pixels
     timestamp_ns: int
@@ -35,9 +33,14 @@ class SourceFrame(NamedTuple):
 
 
 class Source:
-    """Base of all sources. `notices` grows while it is iterated; `live` sources pace themselves."""
+    """Base of all sources. `notices` grows while it is iterated; `live` sources pace themselves.
+
+    Pictures are BGR uint8 [H, W, 3] as OpenCV gives them, unless `pixel_format` says otherwise.
+    """
 
     live = False
+    pixel_format: PixelFormat = "bgr"
+    yuv: YuvStandard = "bt601"
 
     def __init__(self, name: str, frame_count: int | None = None) -> None:
         self.name = name
@@ -52,11 +55,22 @@ class Source:
 
 
 class IterableSource(Source):
-    """Pictures that the caller makes: an iterable of (BGR uint8 [H, W, 3], timestamp_ns)."""
+    """Pictures that the caller makes: an iterable of (uint8 array, timestamp_ns).
 
-    def __init__(self, frames: Iterable[tuple[Pixels, int]], name: str = "frames") -> None:
+    `vljepa_edge.runtime.frames` tells the shape of each pixel format: [H * 3/2, W] for NV12.
+    """
+
+    def __init__(
+        self,
+        frames: Iterable[tuple[Pixels, int]],
+        name: str = "frames",
+        pixel_format: PixelFormat = "bgr",
+        yuv: YuvStandard = "bt601",
+    ) -> None:
         super().__init__(name)
         self._frames = frames
+        self.pixel_format = pixel_format
+        self.yuv = yuv
 
     def __iter__(self) -> Iterator[SourceFrame]:
         for i, (pixels, timestamp_ns) in enumerate(self._frames):
@@ -203,6 +217,8 @@ class LimitedSource(Source):
         count = source.frame_count
         super().__init__(source.name, min(count, limit) if count is not None else limit)
         self.live = source.live
+        self.pixel_format = source.pixel_format
+        self.yuv = source.yuv
         self.notices = source.notices
         self._source = source
         self._limit = limit

@@ -84,7 +84,9 @@ class Stream:
     def _push(self, frame: SourceFrame) -> bool:
         """False: step first. A refused frame is counted (bad timestamp) or ends the source."""
         try:
-            taken = self.session.push(frame.pixels, frame.timestamp_ns)
+            taken = self.session.push(
+                frame.pixels, frame.timestamp_ns, self.source.pixel_format, self.source.yuv
+            )
         except ArgumentError as error:
             if error.status == lib.VLJ_E_TIMESTAMP:
                 self._untaken += 1

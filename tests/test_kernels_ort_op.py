@@ -21,7 +21,8 @@ OPSET = 20
 @pytest.fixture(scope="module")
 def library(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("ops") / "libvljepa_ort_ops.so"
-    sources = [ROOT / "kernels" / "ort" / "masked_mean_pool.c", *(ROOT / "kernels").glob("*.c")]
+    folders = (ROOT / "kernels" / "ort", ROOT / "kernels" / "ort" / "library", ROOT / "kernels")
+    sources = [path for folder in folders for path in sorted(folder.glob("*.c"))]
     include = [f"-I{ROOT / part}" for part in ("kernels", "kernels/ort", "runtime/backends")]
     flags = ["-std=gnu11", "-O2", "-fPIC", "-shared", "-fvisibility=hidden", "-Wall", "-Wextra"]
     compiler = os.environ.get("CC", "cc")

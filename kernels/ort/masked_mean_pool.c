@@ -1,13 +1,15 @@
-/* masked_mean_pool.c: ONNX Runtime's operator vljepa::MaskedMeanPool over kernels/pool.h, as a custom op library.
+/* masked_mean_pool.c: ONNX Runtime's operator vljepa::MaskedMeanPool over kernels/pool.h.
  *
- * Built as libvljepa_ort_ops.so and given to a session by its path (register_custom_ops_library). The function body
- * that a bundle's Predictor carries under the same name then isn't used: a registered kernel takes precedence.
+ * Backend "ort" registers it with its sessions; library.c makes a custom op library of it for anybody else's. The
+ * function body that a bundle's Predictor carries under the same name then isn't used: a registered kernel takes
+ * precedence.
  *
  *   MaskedMeanPool(hidden [B,M,W], mask [B,M], weight [W,E], bias [E]) -> [B,E], all float32
  */
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "ort_pool_op.h"
 #include "pool.h"
 #include "pool_op_api.h"
 
@@ -18,9 +20,7 @@ typedef struct pool_op_kernel {
 static vlj_pool_op_api table; /* filled at registration: the functions of the one ONNX Runtime that loaded this */
 static unsigned long long runs;
 
-/* How often the kernel ran in this process: tests ask, to know that it was this code. */
-__attribute__((visibility("default"))) unsigned long long vljepa_ort_ops_runs(void);
-unsigned long long vljepa_ort_ops_runs(void) {
+unsigned long long vlj_ort_pool_runs(void) {
     return __atomic_load_n(&runs, __ATOMIC_RELAXED);
 }
 
@@ -172,22 +172,36 @@ static const OrtCustomOp pool_op = {
     .KernelComputeV2 = compute,
 };
 
-/* The entry that ONNX Runtime looks for. The domain lives as long as the process, as sessions may. */
-__attribute__((visibility("default"))) OrtStatus *RegisterCustomOps(OrtSessionOptions *options,
-                                                                    const vlj_ort_api_base *base);
-OrtStatus *RegisterCustomOps(OrtSessionOptions *options, const vlj_ort_api_base *base) {
-    static OrtCustomOpDomain *domain;
-    const vlj_ort_slot *slots = base->get_api(VLJ_POOL_OP_API);
+/* The functions and the domain, once: sessions may be made from several threads. The domain lives as long as the
+ * process, as sessions may. */
+static OrtStatus *prepare(const vlj_ort_slot *slots, OrtCustomOpDomain **domain) {
+    static OrtCustomOpDomain *made;
+    static char busy;
+    OrtStatus *failed = NULL;
+    while (__atomic_test_and_set(&busy, __ATOMIC_ACQUIRE)) {
+    }
+    if (made == NULL) {
+#define TAKE(number, name, type, parameters) table.name = (type(*) parameters)slots[number];
+        VLJ_POOL_OP_SLOTS(TAKE)
+#undef TAKE
+        failed = table.CreateCustomOpDomain("vljepa", &made);
+        failed = failed != NULL ? failed : table.CustomOpDomain_Add(made, &pool_op);
+    }
+    *domain = made;
+    __atomic_clear(&busy, __ATOMIC_RELEASE);
+    return failed;
+}
+
+OrtStatus *vlj_ort_register_pool(OrtSessionOptions *options, const vlj_ort_api_base *base) {
+    const vlj_ort_slot *slots = NULL;
+    unsigned minor = 0; /* asking an older library for an API that it lacks makes it print to stderr */
+    if (sscanf(base->get_version(), "1.%u", &minor) == 1 && minor >= VLJ_POOL_OP_API) {
+        slots = base->get_api(VLJ_POOL_OP_API);
+    }
     if (slots == NULL) {
         return NULL; /* older than KernelComputeV2: the function body does the work */
     }
-#define TAKE(number, name, type, parameters) table.name = (type(*) parameters)slots[number];
-    VLJ_POOL_OP_SLOTS(TAKE)
-#undef TAKE
-    OrtStatus *failed = NULL;
-    if (domain == NULL) {
-        failed = table.CreateCustomOpDomain("vljepa", &domain);
-        failed = failed != NULL ? failed : table.CustomOpDomain_Add(domain, &pool_op);
-    }
+    OrtCustomOpDomain *domain = NULL;
+    OrtStatus *failed = prepare(slots, &domain);
     return failed != NULL ? failed : table.AddCustomOpDomain(options, domain);
 }

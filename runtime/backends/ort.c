@@ -5,8 +5,7 @@
 #include "engine.h"
 #include "error.h"
 #include "ort_library.h"
-
-enum { MOST_DATA_FILES = 16 };
+#include "ort_options.h"
 
 /* An OrtValue is a view of a buffer; it is made anew only when the buffer or the shape is another one. */
 typedef struct view {
@@ -142,56 +141,7 @@ static vlj_status check_side(ort_engine *self, const vlj_engine_spec *spec, cons
 
 /* ---- opening ---- */
 
-/* An image's external weights lie inside it: they are handed over by the names that the ONNX uses. */
-static vlj_status add_data_files(ort_engine *self, const vlj_engine_spec *spec, OrtSessionOptions *options) {
-    vlj_section sections[MOST_DATA_FILES];
-    const char *names[MOST_DATA_FILES];
-    char *buffers[MOST_DATA_FILES];
-    size_t bytes[MOST_DATA_FILES], count = 0;
-    while (count < MOST_DATA_FILES &&
-           vlj_index_nth(spec->index, VLJ_SECTION_ENGINE_DATA, (uint32_t)count, &sections[count])) {
-        names[count] = sections[count].name;
-        buffers[count] = (char *)sections[count].bytes; /* read only, whatever its type says */
-        bytes[count] = (size_t)sections[count].size;
-        count++;
-    }
-    if (count == 0) {
-        return VLJ_OK;
-    }
-    if (self->api.AddExternalInitializersFromFilesInMemory == NULL) {
-        return vlj_fail(VLJ_E_BACKEND_MISSING,
-                        "component %s has external weights in an image, which takes ONNX Runtime 1.%d or newer",
-                        vlj_component_name(spec->component), VLJ_ORT_FILES_IN_MEMORY_API);
-    }
-    return vlj_ort_check(&self->api,
-                         self->api.AddExternalInitializersFromFilesInMemory(options, names, buffers, bytes, count),
-                         VLJ_E_BACKEND, vlj_component_name(spec->component));
-}
-
-static vlj_status set_options(const ort_engine *self, const vlj_engine_spec *spec, OrtSessionOptions *options) {
-    const vlj_ort_api *api = &self->api;
-    /* Spinning threads answer sooner inside a run; between runs of an always-on program they would only burn power. */
-    const char *spin = spec->spinning ? "1" : "0";
-    int dynamic = spec->component != VLJ_X_ENCODER && spec->component != VLJ_Y_DECODER_PREFIX;
-    OrtStatus *failed = api->SetSessionExecutionMode(options, VLJ_ORT_SEQUENTIAL);
-    failed = failed != NULL ? failed : api->SetSessionGraphOptimizationLevel(options, VLJ_ORT_OPTIMISE_ALL);
-    failed = failed != NULL ? failed : api->SetIntraOpNumThreads(options, (int)spec->threads);
-    failed = failed != NULL ? failed : api->SetInterOpNumThreads(options, 1);
-    failed = failed != NULL ? failed : api->SetSessionLogSeverityLevel(options, VLJ_ORT_LOG_ERROR);
-    failed = failed != NULL ? failed : api->AddSessionConfigEntry(options, "session.intra_op.allow_spinning", spin);
-    failed = failed != NULL ? failed : api->AddSessionConfigEntry(options, "session.force_spinning_stop", "1");
-    if (failed == NULL && strcmp(spec->config->precision, "fp8") == 0) {
-        /* No CPU computes in FP8: values are rounded to it and computed in float32. Fusing Q/DQ pairs, which the
-         * default does, has no FP8 kernels and makes an invalid graph. */
-        failed = api->AddSessionConfigEntry(options, "session.disable_quant_qdq", "1");
-    }
-    if (dynamic && failed == NULL) {
-        failed = api->DisableMemPattern(options); /* it would keep one plan for each shape ever seen */
-    }
-    return vlj_ort_check(api, failed, VLJ_E_BACKEND, "ONNX Runtime's session options");
-}
-
-static vlj_status create_session(ort_engine *self, const vlj_engine_spec *spec) {
+static vlj_status create_session(ort_engine *self, const vlj_backend_context *context, const vlj_engine_spec *spec) {
     const vlj_ort_api *api = &self->api;
     OrtSessionOptions *options = NULL;
     char what[160];
@@ -199,7 +149,7 @@ static vlj_status create_session(ort_engine *self, const vlj_engine_spec *spec) 
              spec->file[0] != '\0' ? " in " : "", spec->file);
     vlj_status status = vlj_ort_check(api, api->CreateSessionOptions(&options), VLJ_E_BACKEND, what);
     if (status == VLJ_OK) {
-        status = set_options(self, spec, options);
+        status = vlj_ort_set_options(api, context, spec, options);
     }
     vlj_section data;
     if (status == VLJ_OK && spec->folder != NULL && vlj_index_nth(spec->index, VLJ_SECTION_ENGINE_DATA, 0, &data)) {
@@ -210,7 +160,7 @@ static vlj_status create_session(ort_engine *self, const vlj_engine_spec *spec) 
                 ? vlj_ort_check(api, api->CreateSession(self->env, path, options, &self->session), VLJ_E_BACKEND, what)
                 : vlj_fail(VLJ_E_BUNDLE_MISSING, "%s: its path is too long", what);
     } else if (status == VLJ_OK) {
-        status = add_data_files(self, spec, options);
+        status = vlj_ort_add_data_files(api, spec, options);
         if (status == VLJ_OK) {
             OrtStatus *made = api->CreateSessionFromArray(self->env, spec->bytes, spec->size, options, &self->session);
             status = vlj_ort_check(api, made, VLJ_E_BACKEND, what);
@@ -265,7 +215,7 @@ static vlj_status ort_open(const vlj_backend_context *context, const vlj_engine_
         status = vlj_ort_check(&self->api, made, VLJ_E_BACKEND, "ONNX Runtime's memory");
     }
     if (status == VLJ_OK) {
-        status = create_session(self, spec);
+        status = create_session(self, context, spec);
     }
     if (status == VLJ_OK) {
         status = check_side(self, spec, signature.inputs, signature.input_count, 1);

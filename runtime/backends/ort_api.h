@@ -20,6 +20,8 @@ typedef struct OrtValue OrtValue;
 typedef struct OrtTypeInfo OrtTypeInfo;
 typedef struct OrtTensorTypeAndShapeInfo OrtTensorInfo;
 typedef struct OrtAllocator OrtAllocator;
+typedef struct OrtCUDAProviderOptionsV2 OrtCudaOptions;
+typedef struct OrtTensorRTProviderOptionsV2 OrtTensorRtOptions;
 
 typedef void (*vlj_ort_slot)(void);
 typedef struct vlj_ort_api_base {
@@ -72,6 +74,7 @@ typedef void (*vlj_ort_log_function)(void *param, int severity, const char *cate
     SLOT(10, CreateSessionOptions, OrtStatus *, (OrtSessionOptions * *options))                                        \
     SLOT(13, SetSessionExecutionMode, OrtStatus *, (OrtSessionOptions * options, int mode))                            \
     SLOT(17, DisableMemPattern, OrtStatus *, (OrtSessionOptions * options))                                            \
+    SLOT(19, DisableCpuMemArena, OrtStatus *, (OrtSessionOptions * options))                                           \
     SLOT(22, SetSessionLogSeverityLevel, OrtStatus *, (OrtSessionOptions * options, int severity))                     \
     SLOT(23, SetSessionGraphOptimizationLevel, OrtStatus *, (OrtSessionOptions * options, int level))                  \
     SLOT(24, SetIntraOpNumThreads, OrtStatus *, (OrtSessionOptions * options, int threads))                            \
@@ -102,13 +105,26 @@ typedef void (*vlj_ort_log_function)(void *param, int severity, const char *cate
     SLOT(96, ReleaseValue, void, (OrtValue * value))                                                                   \
     SLOT(98, ReleaseTypeInfo, void, (OrtTypeInfo * type))                                                              \
     SLOT(100, ReleaseSessionOptions, void, (OrtSessionOptions * options))                                              \
+    SLOT(125, GetAvailableProviders, OrtStatus *, (char ***names, int *count))                                         \
+    SLOT(126, ReleaseAvailableProviders, OrtStatus *, (char **names, int count))                                       \
     SLOT(130, AddSessionConfigEntry, OrtStatus *, (OrtSessionOptions * options, const char *key, const char *value))   \
+    SLOT(170, AppendTensorRt, OrtStatus *, (OrtSessionOptions * options, const OrtTensorRtOptions *tensorrt))          \
+    SLOT(171, CreateTensorRtOptions, OrtStatus *, (OrtTensorRtOptions * *tensorrt))                                    \
+    SLOT(172, UpdateTensorRtOptions, OrtStatus *,                                                                      \
+         (OrtTensorRtOptions * tensorrt, const char *const *keys, const char *const *values, size_t count))            \
+    SLOT(174, ReleaseTensorRtOptions, void, (OrtTensorRtOptions * tensorrt))                                           \
+    SLOT(204, AppendCuda, OrtStatus *, (OrtSessionOptions * options, const OrtCudaOptions *cuda)) /* since API 11 */   \
+    SLOT(205, CreateCudaOptions, OrtStatus *, (OrtCudaOptions * *cuda))                                                \
+    SLOT(206, UpdateCudaOptions, OrtStatus *,                                                                          \
+         (OrtCudaOptions * cuda, const char *const *keys, const char *const *values, size_t count))                    \
+    SLOT(208, ReleaseCudaOptions, void, (OrtCudaOptions * cuda))                                                       \
     SLOT(279, AddExternalInitializersFromFilesInMemory, OrtStatus *,                                                   \
          (OrtSessionOptions * options, const char *const *names, char *const *buffers, const size_t *bytes,            \
           size_t count)) /* since API 18 */
 
 /* ort->Run(...): the slots as typed functions. */
 typedef struct vlj_ort_api {
+    const vlj_ort_api_base *base; /* for operators, which take a table of a version of their own */
 #define VLJ_ORT_FIELD(number, name, type, parameters) type(*name) parameters;
     VLJ_ORT_SLOTS(VLJ_ORT_FIELD)
 #undef VLJ_ORT_FIELD

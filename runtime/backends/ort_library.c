@@ -79,8 +79,9 @@ vlj_status vlj_ort_load(const char *path, vlj_ort_api *api) {
                         VLJ_ORT_OLDEST_API);
     }
     memset(api, 0, sizeof *api);
+    api->base = base;
 #define VLJ_ORT_TAKE(number, name, type, parameters)                                                                   \
-    if (recent || number < 200) {                                                                                      \
+    if (recent || number <= 208) {                                                                                     \
         api->name = (type(*) parameters)table[number];                                                                 \
     }
     VLJ_ORT_SLOTS(VLJ_ORT_TAKE)

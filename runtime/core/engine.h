@@ -29,6 +29,9 @@ typedef struct vlj_backend_context {
     const vlj_engine_callbacks *callbacks; /* NULL where the caller gave none; lives as long as the model */
     const char *openvino_library;          /* options.openvino_library, may be NULL */
     const char *cache_folder;              /* options.cache_folder, may be NULL */
+    const char *provider;                  /* options.provider, may be NULL */
+    uint32_t device;                       /* options.device */
+    vlj_switch arena, own_ops;             /* options.arena, .own_ops */
 } vlj_backend_context;
 
 typedef struct vlj_engine_spec {

@@ -21,6 +21,7 @@ struct vlj_model {
     pthread_mutex_t mutexes[VLJ_COMPONENT_COUNT];
     vlj_lazy_slot lazy[VLJ_LAZY_COUNT];
     vlj_model_queries queries;
+    vlj_cpus cpus, decode_cpus;
 };
 
 /* ---- which components ---- */
@@ -132,9 +133,15 @@ static vlj_status check_decoder_tables(const vlj_model *model) {
 /* ---- open and close ---- */
 
 static vlj_status open_engine(vlj_model *model, const vlj_model_options *options, vlj_component component) {
-    const vlj_backend_context context = {&model->host, options->backend_library,
-                                         options->callbacks != NULL ? &model->callbacks : NULL,
-                                         options->openvino_library, options->cache_folder};
+    const vlj_backend_context context = {.host = &model->host,
+                                         .library = options->backend_library,
+                                         .callbacks = options->callbacks != NULL ? &model->callbacks : NULL,
+                                         .openvino_library = options->openvino_library,
+                                         .cache_folder = options->cache_folder,
+                                         .provider = options->provider,
+                                         .device = options->device,
+                                         .arena = options->arena,
+                                         .own_ops = options->own_ops};
     vlj_engine_spec spec = {.component = component, .config = &model->config, .index = model->index, .file = ""};
     vlj_section section;
     if (vlj_index_has(model->index, VLJ_SECTION_ENGINE, vlj_component_name(component))) {
@@ -147,16 +154,29 @@ static vlj_status open_engine(vlj_model *model, const vlj_model_options *options
         spec.file = section.file;
         spec.folder = section.file[0] != '\0' ? vlj_index_folder(model->index) : NULL;
     }
-    int decodes = component == VLJ_Y_DECODER || component == VLJ_Y_DECODER_PREFIX;
+    const vlj_cpus *cpus = vlj_model_cpus(model, component);
+    int decodes = cpus == &model->decode_cpus;
     spec.threads = !decodes ? options->threads : options->decode_threads > 0 ? options->decode_threads : 1;
+    if (spec.threads == 0) {
+        spec.threads = vlj_cpus_count(cpus); /* 0 again where none was named: all */
+    }
     spec.float_precision = options->float_precision;
     spec.spinning = !decodes; /* a decode step is short, and spinning would take cores from the next window */
-    return model->backend->open(&context, &spec, &model->engines[component]);
+    vlj_cpus before;
+    vlj_cpus_enter(cpus, &before); /* threads that the engine starts inherit it */
+    vlj_status status = model->backend->open(&context, &spec, &model->engines[component]);
+    if (vlj_cpus_count(cpus) > 0) {
+        vlj_cpus_enter(&before, NULL);
+    }
+    return status;
 }
 
 static vlj_status open_model(vlj_model *model, const char *path, const vlj_model_options *options) {
     uint32_t chosen = 0;
     vlj_status status = vlj_backend_find(options->backend, &model->backend);
+    if (status == VLJ_OK) {
+        status = vlj_cpus_choose(options->cpus, options->decode_cpus, &model->cpus, &model->decode_cpus);
+    }
     if (status == VLJ_OK && options->callbacks != NULL) {
         status = vlj_struct_read(&model->callbacks, sizeof model->callbacks, options->callbacks, "callbacks");
     }
@@ -342,6 +362,10 @@ const vlj_index *vlj_model_index(const vlj_model *model) {
 }
 const vlj_host *vlj_model_host(const vlj_model *model) {
     return &model->host;
+}
+const vlj_cpus *vlj_model_cpus(const vlj_model *model, vlj_component component) {
+    int decodes = component == VLJ_Y_DECODER || component == VLJ_Y_DECODER_PREFIX;
+    return decodes ? &model->decode_cpus : &model->cpus;
 }
 int vlj_model_has(const vlj_model *model, vlj_component component) {
     return model->engines[component] != NULL;

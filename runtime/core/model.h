@@ -5,6 +5,7 @@
 #include <pthread.h>
 
 #include "config.h"
+#include "cpus.h"
 #include "engine.h"
 #include "hooks.h"
 #include "index.h"
@@ -16,6 +17,8 @@ const vlj_host *vlj_model_host(const vlj_model *model);
 int vlj_model_has(const vlj_model *model, vlj_component component);
 const vlj_signature *vlj_model_signature(const vlj_model *model, vlj_component component);
 uint32_t vlj_model_query_count(const vlj_model *model);
+/* Where threads that encode and predict (VLJ_X_ENCODER) or decode (VLJ_Y_DECODER) belong. */
+const vlj_cpus *vlj_model_cpus(const vlj_model *model, vlj_component component);
 
 /* Runs one component; serialised per component, so any thread may call. Tensors in the signature's order.
  * VLJ_E_STATE when the component isn't open. */

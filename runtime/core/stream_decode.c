@@ -98,6 +98,7 @@ static void run(vlj_stream *stream, vlj_decode_slot *slot) {
 void *vlj_stream_decode_thread(void *argument) {
     vlj_stream *stream = argument;
     vlj_thread_name("vlj-decode");
+    vlj_cpus_enter(vlj_model_cpus(stream->model, VLJ_Y_DECODER), NULL);
     vlj_mutex_lock(&stream->mutex);
     while (!stream->stop) {
         int64_t wait_ns = 0;

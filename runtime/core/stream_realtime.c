@@ -111,6 +111,7 @@ void *vlj_stream_window_thread(void *argument) {
     vlj_stream *stream = argument;
     vlj_status status = VLJ_OK;
     vlj_thread_name("vlj-windows");
+    vlj_cpus_enter(vlj_model_cpus(stream->model, VLJ_X_ENCODER), NULL);
     vlj_mutex_lock(&stream->mutex);
     while (!stream->stop && status == VLJ_OK) {
         if (stream->window_offered) {

@@ -151,6 +151,8 @@ typedef enum vlj_float_precision {
     VLJ_FLOATS_FLOAT16 = 3
 } vlj_float_precision;
 
+typedef enum vlj_switch { VLJ_DEFAULT = 0, VLJ_ON = 1, VLJ_OFF = 2 } vlj_switch;
+
 typedef struct vlj_model_options {
     uint32_t struct_size;
     uint32_t header_version;     /* VLJ_HEADER_VERSION */
@@ -165,6 +167,17 @@ typedef struct vlj_model_options {
     const char *openvino_library;          /* path of libopenvino_c.so*; NULL: the loader's search path */
     const char *cache_folder;              /* exists; for compiled models and what "auto" found out; NULL: none */
     vlj_float_precision float_precision;   /* for backends that can choose: "openvino" and "auto" */
+    /* CPUs of encode + predict, and of the Y-Decoder, on Linux: "0-3,6"; NULL: wherever the system puts them; "auto":
+     * the large cores to encode, the others to decode, so that a text doesn't delay the next window. Of `cpus` alone,
+     * "auto" sets both. Threads that engines start stay there, and so do the two threads of a real-time stream. */
+    const char *cpus;
+    const char *decode_cpus;
+    /* Backend "ort": "cpu" (NULL), "cuda", or "tensorrt", which keeps what it built in cache_folder. What a provider
+     * cannot run is left to the next of TensorRT, CUDA, CPU; one that isn't there is an error. */
+    const char *provider;
+    uint32_t device;    /* number of the GPU */
+    vlj_switch arena;   /* "ort": memory is kept between runs (default: on). Off: smaller, and allocates in runs */
+    vlj_switch own_ops; /* "ort": this library's operators in place of function bodies (default: on) */
 } vlj_model_options;
 
 typedef enum vlj_decode_when {
@@ -301,6 +314,11 @@ typedef struct vlj_frame {
  * Allocates its tables: streams have their own, made once. */
 VLJ_API vlj_status vlj_prepare_frame(const vlj_frame *frame, uint32_t resize_short_side, uint32_t height,
                                      uint32_t width, uint8_t *planar, size_t planar_bytes);
+/* The same as VLJ_FLOAT32 or VLJ_FLOAT16 planes of (value / 255 - mean[channel]) / deviation[channel]; NULL: 0 and 1.
+ * For hosts' own engines: those of a bundle take bytes, with the normalisation inside. */
+VLJ_API vlj_status vlj_prepare_frame_floats(const vlj_frame *frame, uint32_t resize_short_side, uint32_t height,
+                                            uint32_t width, vlj_dtype dtype, const float mean[3],
+                                            const float deviation[3], void *planar, size_t planar_bytes);
 
 /* ---- streams ------------------------------------------------------------------------------------------------ */
 

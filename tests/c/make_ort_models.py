@@ -4,7 +4,7 @@
 
 FOLDER/good/ has one ONNX per component of bundle_fixture's default dimensions; FOLDER/external/
 has an X-Encoder whose weights lie in a file beside it; FOLDER/wrong/ has components that do not
-fit, named by what is wrong with them.
+fit, named by what is wrong with them; FOLDER/other/ has ones that do, in another way.
 """
 
 from __future__ import annotations
@@ -98,6 +98,48 @@ def predictor(
     return g.model(inputs, [value(output, FLOAT, queries, width)])
 
 
+def pooled_predictor() -> onnx.ModelProto:
+    """A Predictor whose tail is vljepa::MaskedMeanPool, with a body of standard operators."""
+    g = Graph()
+    none = g.op("Mul", g.op("ReduceMean", "visual_tokens", keepdims=0), g.const(0.0))
+    hidden = g.op("Add", "query_embeddings", none)
+    weight = g.const(np.cos(np.arange(QUERY_WIDTH * EMBEDDING)).reshape(QUERY_WIDTH, EMBEDDING))
+    inputs = [hidden, "query_mask", weight, g.const(np.linspace(0.1, 1, EMBEDDING))]
+    out = "predicted_embedding"
+    g.nodes.append(helper.make_node("MaskedMeanPool", inputs, [out], domain="vljepa"))
+    body = Graph()
+    axis, last, small = (f"c{i}" for i in range(3))
+    for name, number in ((axis, [1]), (last, [-1])):
+        body.nodes.append(helper.make_node("Constant", [], [name], value_ints=number))
+    body.nodes.append(helper.make_node("Constant", [], [small], value_float=1e-12))
+    weights = body.op("Unsqueeze", "mask", last)
+    total = body.op("ReduceSum", body.op("Mul", "hidden", weights), axis, keepdims=0)
+    mean = body.op("Div", total, body.op("ReduceSum", "mask", last, keepdims=1))
+    projected = body.op("Add", body.op("MatMul", mean, "weight"), "bias")
+    norm = body.op("Max", body.op("ReduceL2", projected, last, keepdims=1), small)
+    body.op("Div", projected, norm, out="embedding")
+    opsets = [helper.make_opsetid("", 20), helper.make_opsetid("vljepa", 1)]
+    names = ["hidden", "mask", "weight", "bias"]
+    function = helper.make_function(
+        "vljepa", "MaskedMeanPool", names, ["embedding"], body.nodes, opsets[:1]
+    )
+    graph = helper.make_graph(
+        g.nodes,
+        "pooled",
+        [
+            value("visual_tokens", FLOAT, 1, TOKENS, WIDTH),
+            value("query_embeddings", FLOAT, "query_count", "query_length", QUERY_WIDTH),
+            value("query_mask", FLOAT, "query_count", "query_length"),
+        ],
+        [value(out, FLOAT, "query_count", EMBEDDING)],
+        g.constants,
+    )
+    model = helper.make_model(graph, opset_imports=opsets, functions=[function])
+    model.ir_version = 9
+    onnx.checker.check_model(model)
+    return model
+
+
 def y_encoder() -> onnx.ModelProto:
     g = Graph()
     ids = g.op("Cast", "token_ids", to=FLOAT)
@@ -168,12 +210,15 @@ def main() -> None:
         "predictor_extra_input": predictor(extra=True),
         "y_decoder_prefix_rank": y_decoder_prefix(rank=2),
     }
-    for name in ("good", "wrong", "external"):
+    other = {"predictor_pooled": pooled_predictor()}
+    for name in ("good", "wrong", "external", "other"):
         (folder / name).mkdir(parents=True, exist_ok=True)
     for name, model in good.items():
         onnx.save(model, folder / "good" / f"{name}.onnx")
     for name, model in wrong.items():
         onnx.save(model, folder / "wrong" / f"{name}.onnx")
+    for name, model in other.items():
+        onnx.save(model, folder / "other" / f"{name}.onnx")
     data = folder / "external" / "x_encoder.onnx.data"
     data.unlink(missing_ok=True)  # the writer appends
     onnx.save_model(

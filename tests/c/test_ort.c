@@ -12,6 +12,7 @@
 #include "image_edit.h"
 #include "inference.h"
 #include "model.h"
+#include "ort_pool_op.h"
 
 static const char *library, *models;
 static int logged;
@@ -37,7 +38,8 @@ static void write_bundle(bundle_fixture *bundle, const char *wrong) {
         size_t length = strlen(names[i]);
         int replace =
             wrong != NULL && strncmp(wrong, names[i], length) == 0 && strncmp(wrong + length, "_prefix", 7) != 0;
-        snprintf(from, sizeof from, "%s/%s/%s.onnx", models, replace ? "wrong" : "good", replace ? wrong : names[i]);
+        snprintf(from, sizeof from, "%s/%s/%s.onnx", models,
+                 replace ? (strstr(wrong, "pooled") ? "other" : "wrong") : "good", replace ? wrong : names[i]);
         snprintf(to, sizeof to, "%s/%s.onnx", bundle->folder, names[i]);
         copy_file(from, to);
     }
@@ -341,6 +343,71 @@ static void write_image(const char *path) {
     bundle_fixture_remove(&bundle);
 }
 
+/* Providers that this library lacks, and ones that nobody has; memory options; the same results without the arena. */
+static void test_options(void) {
+    bundle_fixture bundle;
+    fixture_engines engines;
+    bundle_fixture_defaults(&bundle);
+    write_bundle(&bundle, NULL);
+    fixture_engines_init(&engines, &bundle);
+    vlj_model_options options = options_for(NULL);
+    vlj_model *model = NULL, *reference = NULL;
+    options.provider = "npu";
+    CHECK_FAILS(vlj_model_open(bundle.path, &options, &model), VLJ_E_ARGUMENT,
+                "options.provider is \"npu\", expected \"cpu\", \"cuda\" or \"tensorrt\"");
+    static const char *const gpus[] = {"cuda", "tensorrt"};
+    for (int i = 0; i < 2; i++) { /* the CPU's wheel, or a GPU's on a machine without one */
+        options.provider = gpus[i];
+        vlj_status status = vlj_model_open(bundle.path, &options, &model);
+        if (status == VLJ_OK) {
+            printf("provider %s works here\n", gpus[i]);
+            vlj_model_close(model);
+        } else {
+            CHECK_EQ(status, VLJ_E_BACKEND_MISSING);
+            CHECK(strstr(vlj_last_error(), i == 0 ? "CUDA" : "TensorRT") != NULL || strstr(vlj_last_error(), gpus[i]));
+        }
+    }
+    options.provider = "cpu";
+    options.arena = options.own_ops = VLJ_OFF;
+    CHECK_OK(vlj_model_open(bundle.path, &options, &model));
+    options.backend = "callback";
+    options.callbacks = &engines.callbacks;
+    CHECK_OK(vlj_model_open(bundle.path, &options, &reference));
+    compare(model, reference);
+    vlj_model_close(model);
+    vlj_model_close(reference);
+    bundle_fixture_remove(&bundle);
+}
+
+/* A tail of vljepa::MaskedMeanPool: this library's operator runs it, and the function body where it is told to, with
+ * the same result. */
+static void test_own_operator(void) {
+    bundle_fixture bundle;
+    bundle_fixture_defaults(&bundle);
+    write_bundle(&bundle, "predictor_pooled");
+    float visual[128] = {0}, embeddings[2][16];
+    for (int side = 0; side < 2; side++) {
+        vlj_model_options options = options_for(NULL);
+        options.own_ops = side == 0 ? VLJ_DEFAULT : VLJ_OFF;
+        vlj_model *model = NULL;
+        vlj_query queries[2];
+        CHECK_OK(vlj_model_open(bundle.path, &options, &model));
+        for (uint32_t q = 0; q < 2; q++) {
+            VLJ_INIT(queries[q]);
+            CHECK_OK(vlj_model_query_at(model, q, &queries[q]));
+        }
+        unsigned long long before = vlj_ort_pool_runs();
+        CHECK_OK(vlj_predict(model, visual, 128, queries, 2, embeddings[side], 16));
+        CHECK_EQ(vlj_ort_pool_runs() - before, side == 0 ? 1 : 0);
+        vlj_model_close(model);
+    }
+    for (int i = 0; i < 16; i++) {
+        CHECK_NEAR(embeddings[0][i], embeddings[1][i], 1e-6);
+    }
+    CHECK(embeddings[0][0] != embeddings[0][8]); /* two queries of different lengths */
+    bundle_fixture_remove(&bundle);
+}
+
 int main(int argc, char **argv) {
     if (argc < 3) {
         return 77;
@@ -354,6 +421,8 @@ int main(int argc, char **argv) {
     test_same_results();
     test_misfits();
     test_failing_run();
+    test_options();
+    test_own_operator();
     test_external_weights();
     return 0;
 }

@@ -8,14 +8,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .captions import (
-    caption,
-    motion_object_caption,
-    verb_phrases,
-)
+from .captions import caption, motion_object_caption
 from .placing import pick
 from .questions_v2 import questions_v2, same_arity
 from .scene import Scene, WorldConfig
+from .verbs import verb_phrases
 from .vocabulary import COLOURS, COUNT_WORDS, RELATIONS, SIZES, plural, with_article
 
 CAPTION_QUERIES: tuple[str, ...] = (

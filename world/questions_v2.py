@@ -111,7 +111,7 @@ def questions_v2(
 
     motions = [m for m in same_arity(scene, config.motions) if m != scene.motion]
     answer = motion_answer_v2(scene, scene.motion)
-    forms = ("how does it move?", "what does it do?", "which motion is it?",
+    forms: tuple[str, ...] = ("how does it move?", "what does it do?", "which motion is it?",
              f"how {do} the {noun} move?", f"what {do} the {noun} do?")  # fmt: skip
     ask(forms, answer, mixed(rng, answer, [motion_answer_v2(scene, m) for m in motions]), "motion")
     coming = motion_answer_v2(scene, next_step(scene.motion, config.motions))

@@ -97,7 +97,8 @@ def _light(seed: int, strength: float, height: int, width: int) -> Image:
     y, x = np.mgrid[-0.5 : 0.5 : height * 1j, -0.5 : 0.5 : width * 1j]
     fall = 1.0 + 0.7 * strength * (x * math.cos(angle) + y * math.sin(angle))
     tint = 1.0 + 0.2 * strength * warmth * np.array([1.0, 0.1, -1.0])
-    return np.rint(np.clip(160.0 * fall[..., None] * tint, 0, 255)).astype(np.uint8)
+    levels = np.clip(160.0 * fall[..., None] * tint, 0, 255)
+    return np.asarray(np.rint(levels), dtype=np.uint8)
 
 
 def camera_offset(sensor: Sensor, time_s: float) -> Point:

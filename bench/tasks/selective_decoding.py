@@ -75,9 +75,6 @@ def decode_selectively(context: Context) -> list[Score]:
         return [missing(TASK, "CIDEr", str(error))]
     rows: list[Score] = []
     told = f"{count} streams of {seconds:g} s"
-    for point in points:
-        name = f"CIDEr, {point.method}, {point.embedding}, {point.rate_hz:.2f} Hz"
-        rows.append(score(TASK, name, point.each, unit="cider", note=told))
     wanted = next(
         p.cider for p in points
         if p.method == "uniform" and p.embedding == "exact" and p.target_hz == _UNIFORM_HZ
@@ -96,6 +93,10 @@ def decode_selectively(context: Context) -> list[Score]:
             else:
                 note = f"CIDEr {wanted:.2f}; {told}"
                 rows.append(Score(TASK, name, rate, None, None, count, unit="Hz", note=note))
+    for point in points:
+        name = f"CIDEr, {point.method}, {point.embedding}, {point.target_hz:g} Hz"
+        note = f"decoded at {point.rate_hz:.3f} Hz"
+        rows.append(score(TASK, name, point.each, unit="cider", note=note))
     return rows
 
 

@@ -97,6 +97,22 @@ def _shown(value: float | None, unit: str) -> str:
     return f"{value:.1%}" if unit == "share" else f"{value:.2f}{' Hz' if unit == 'Hz' else ''}"
 
 
+def _curve(rows: Sequence[Score]) -> list[str]:
+    """Quality over decode rate, a line a method: names are "CIDEr, method, embedding, rate"."""
+    split = [row.name.split(", ") for row in rows]
+    rates = list(dict.fromkeys(parts[-1] for parts in split))
+    lines = ["", f"| CIDEr at | {' | '.join(rates)} |", "|---" * (1 + len(rates)) + "|"]
+    for method in dict.fromkeys(", ".join(parts[1:-1]) for parts in split):
+        at = {
+            parts[-1]: row.value
+            for parts, row in zip(split, rows, strict=True)
+            if ", ".join(parts[1:-1]) == method
+        }
+        shown = " | ".join(_shown(at.get(rate), "cider") for rate in rates)
+        lines.append(f"| {method} | {shown} |")
+    return lines
+
+
 def to_markdown(report: Report) -> str:
     """One table a task."""
     a = report.about
@@ -110,8 +126,9 @@ def to_markdown(report: Report) -> str:
     for task in dict.fromkeys(row.task for row in report.scores):
         lines += ["", f"## {task}", "", "| what | figure | 95 % | chance | cases |"]
         lines += ["|---|---|---|---|---|"]
+        curve = [row for row in report.scores if row.task == task and row.name.endswith(" Hz")]
         for row in report.scores:
-            if row.task != task:
+            if row.task != task or row in curve:
                 continue
             span = "–"
             if row.low is not None:
@@ -121,4 +138,6 @@ def to_markdown(report: Report) -> str:
                 f"| {row.name}{note} | {_shown(row.value, row.unit)} | {span} "
                 f"| {_shown(row.chance, 'share')} | {row.count or '–'} |"
             )
+        if curve:
+            lines += _curve(curve)
     return "\n".join(lines) + "\n"

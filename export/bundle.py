@@ -6,6 +6,7 @@ very end. Whatever interrupts that, the target is what it was before.
 
 from __future__ import annotations
 
+import fcntl
 import os
 import shutil
 import tempfile
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from ..runtime.bundle import Bundle
 from ..runtime.bundle import Section as StoredSection
-from .errors import ExportError
+from .errors import ExportError, Unfinished
 from .index_writer import sha256_file, sync_folder, write_index
 from .manifest import FileRecord, Manifest, core_config
 from .sections import INSIDE, Kind, Section, file_section
@@ -23,6 +24,9 @@ from .sections import INSIDE, Kind, Section, file_section
 MANIFEST = "bundle.json"
 INDEX = "index.vlj"
 GOLDEN = "golden.npz"
+# Inside a folder that is being exported to: what is wanted, and what is ready.
+WORK = ".work"
+JOB = "job.json"
 
 
 @contextmanager
@@ -46,6 +50,54 @@ def staged(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
+
+
+@contextmanager
+def resumable(output: Path, job: str, *, overwrite: bool = False) -> Iterator[Path]:
+    """As `staged`, in a folder that an interruption leaves for the next call with the same `job`.
+
+    What an error of the export's own ends is removed: it would end the same way again. The folder
+    holds no index before all else is in it, so that nothing opens it as a bundle.
+    """
+    output = output.absolute()
+    check_replaceable(output, overwrite)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    staging = output.with_name(f".{output.name}.export")
+    with _locked(output.with_name(f".{output.name}.lock"), output):
+        told = staging / WORK / JOB
+        if not told.is_file() or told.read_text(encoding="utf-8") != job:
+            shutil.rmtree(staging, ignore_errors=True)
+            told.parent.mkdir(parents=True)
+            partial = told.with_suffix(".partial")
+            partial.write_text(job, encoding="utf-8")
+            partial.replace(told)
+        for late in (staging / INDEX, staging / MANIFEST):
+            late.unlink(missing_ok=True)
+        try:
+            yield staging
+            check_replaceable(output, overwrite)
+            _publish(staging, output)
+        except Unfinished:
+            raise
+        except Exception:
+            shutil.rmtree(staging, ignore_errors=True)
+            raise
+
+
+@contextmanager
+def _locked(path: Path, output: Path) -> Iterator[None]:
+    """Two exports to one place would take each other's files."""
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise ExportError(
+                f"{output}: another export to it is running", "wait, or choose another output"
+            ) from error
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
 
 
 def check_replaceable(output: Path, overwrite: bool) -> None:

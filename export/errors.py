@@ -12,3 +12,7 @@ class ExportError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(f"{message}; {hint}" if hint else message)
         self.hint = hint
+
+
+class Unfinished(ExportError):
+    """An export that ended from outside: what it had finished is kept for the next try."""

@@ -43,39 +43,56 @@ def golden_frames(config: VLJEPAConfig) -> NDArray[np.uint8]:
 
 
 @torch.no_grad()
-def golden_vectors(
+def part_vectors(
+    part: str,
     model: VLJEPA,
+    before: Arrays,
     queries: Sequence[NDArray[np.float32]],
     text_ids: NDArray[np.int64],
-    token_bytes: Sequence[bytes] | None,
 ) -> Arrays:
-    """Runs the PyTorch reference in float32.
+    """Runs one component's PyTorch reference in float32; `model` needs to hold that one alone.
 
-    `queries`: compiled ones [L,W], the first is the chain's. `text_ids` [L]: the Y-Encoder's text.
+    `before`: the vectors of the parts before it, in the order x_encoder, predictor, y_encoder,
+    y_decoder. `queries`: compiled ones [L,W], the first is the chain's. `text_ids` [L]: the
+    Y-Encoder's text.
     """
     arrays: Arrays = {}
-    frames = golden_frames(model.config)
-    visual = model.x_encoder(torch.from_numpy(frames))
-    _put(arrays, "x_encoder", frames=frames, visual_tokens=visual)
-
-    embeddings, mask = pad_queries(queries[:QUERIES])
-    count = len(embeddings)
-    predicted = model.predictor(visual.expand(count, -1, -1), embeddings, mask)
-    _put(
-        arrays,
-        "predictor",
-        visual_tokens=visual,
-        query_embeddings=embeddings,
-        query_mask=mask,
-        predicted_embedding=predicted,
-    )
-    ids = torch.from_numpy(text_ids)[None]
-    _put(arrays, "y_encoder", token_ids=ids, text_embedding=model.y_encoder(ids))
-    _put(arrays, "chain", predicted_embedding=predicted[0])
-    if model.y_decoder is not None:
-        assert token_bytes is not None
-        _put_decoder(arrays, model.y_decoder, predicted[:1], token_bytes)
+    if part == "x_encoder":
+        frames = golden_frames(model.config)
+        visual = model.x_encoder(torch.from_numpy(frames))
+        _put(arrays, "x_encoder", frames=frames, visual_tokens=visual)
+    elif part == "predictor":
+        visual = torch.from_numpy(before["x_encoder/visual_tokens"])
+        embeddings, mask = pad_queries(queries[:QUERIES])
+        # One by one: a batch of long windows needs gigabytes.
+        rows = [
+            model.predictor(visual, one[None], shown[None])
+            for one, shown in zip(embeddings, mask, strict=True)
+        ]
+        predicted = torch.cat(rows)
+        _put(
+            arrays,
+            "predictor",
+            visual_tokens=visual,
+            query_embeddings=embeddings,
+            query_mask=mask,
+            predicted_embedding=predicted,
+        )
+        _put(arrays, "chain", predicted_embedding=predicted[0])
+    elif part == "y_encoder":
+        ids = torch.from_numpy(text_ids)[None]
+        _put(arrays, "y_encoder", token_ids=ids, text_embedding=model.y_encoder(ids))
+    else:
+        assert model.y_decoder is not None
+        predicted = torch.from_numpy(before["chain/predicted_embedding"])
+        _put_decoder(arrays, model.y_decoder, predicted[None])
     return arrays
+
+
+def put_text(arrays: Arrays, token_bytes: Sequence[bytes]) -> None:
+    """Adds what the chain's tokens say."""
+    text = b"".join(token_bytes[i] for i in arrays["chain/token_ids"])
+    arrays["chain/text"] = np.frombuffer(text, dtype=np.uint8)
 
 
 def pad_queries(queries: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]:
@@ -89,9 +106,7 @@ def pad_queries(queries: Sequence[NDArray[np.float32]]) -> tuple[Tensor, Tensor]
     return embeddings, mask
 
 
-def _put_decoder(
-    arrays: Arrays, decoder: YDecoder, embedding: Tensor, token_bytes: Sequence[bytes]
-) -> None:
+def _put_decoder(arrays: Arrays, decoder: YDecoder, embedding: Tensor) -> None:
     c = decoder.config
     soft = decoder.soft_tokens(embedding)
     _put(arrays, "y_decoder_prefix", embedding=embedding, soft_tokens=soft)
@@ -120,9 +135,7 @@ def _put_decoder(
         past += count
         x = decoder.embed_tokens(logits.argmax(-1, keepdim=True))
     token_ids = decoder.generate(embedding)[0]
-    text = b"".join(token_bytes[i] for i in token_ids)
     arrays["chain/token_ids"] = np.array(token_ids, dtype=np.int64)
-    arrays["chain/text"] = np.frombuffer(text, dtype=np.uint8)
 
 
 def step_mask(decoder: YDecoder, past: int, count: int) -> Tensor:

@@ -12,7 +12,9 @@ from pathlib import Path
 import onnx
 import onnx_ir as ir
 import torch
+from torch import nn
 
+from ..model.config import VLJEPAConfig
 from ..model.vl_jepa import VLJEPA
 from . import graph_passes, pooling
 from .components import (
@@ -23,6 +25,7 @@ from .components import (
     dynamic_shapes,
     example_inputs,
 )
+from .weight_storage import Storage, store_weights
 
 OPSET = 20
 # The IR of opset 20's own ONNX release: the newest that TensorRT 10.3's parser takes for sure.
@@ -44,25 +47,53 @@ class ExportedComponent:
 
 
 def export_component(
-    name: str, model: VLJEPA, folder: Path, *, external_bytes: int = EXTERNAL_BYTES
+    name: str,
+    model: VLJEPA,
+    folder: Path,
+    *,
+    external_bytes: int = EXTERNAL_BYTES,
+    storage: Storage = "fp32",
 ) -> ExportedComponent:
-    """Writes `<folder>/<name>.onnx`; the same weights give the same bytes."""
-    graph = component_graph(name, model)
+    """Writes `<folder>/<name>.onnx`; the same weights give the same bytes.
+
+    `storage`: in how many bits weights are kept; they are computed with in float32.
+    """
+    return export_graph(
+        name,
+        component_graph(name, model),
+        model.config,
+        folder,
+        external_bytes=external_bytes,
+        storage=storage,
+    )
+
+
+def export_graph(
+    name: str,
+    graph: nn.Module,
+    config: VLJEPAConfig,
+    folder: Path,
+    *,
+    external_bytes: int = EXTERNAL_BYTES,
+    storage: Storage = "fp32",
+) -> ExportedComponent:
+    """As `export_component`, from a graph whose model may be gone by now."""
     with quiet():
         program = torch.onnx.export(
             graph,
-            example_inputs(name, model.config),
+            example_inputs(name, config),
             dynamo=True,
             opset_version=OPSET,
-            dynamic_shapes=dynamic_shapes(name, model.config),
-            input_names=[tensor.name for tensor in component_spec(name, model.config).inputs],
-            output_names=[tensor.name for tensor in component_spec(name, model.config).outputs],
+            dynamic_shapes=dynamic_shapes(name, config),
+            input_names=[tensor.name for tensor in component_spec(name, config).inputs],
+            output_names=[tensor.name for tensor in component_spec(name, config).outputs],
             verbose=False,
         )
     assert program is not None
     network = program.model
-    spec = component_spec(name, model.config)
+    spec = component_spec(name, config)
     graph_passes.clean(network)
+    store_weights(network, storage)
     graph_passes.check_operators(network, name)
     _add_function_bodies(network)
     _declare_interface(network, spec)

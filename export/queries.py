@@ -19,6 +19,8 @@ from .errors import ExportError
 from .manifest import Manifest, QueryRecord
 from .sections import INSIDE, Kind, Section, query_section
 
+# Every bundle has it, as its first.
+DEFAULT_QUERY = "What is happening?"
 Floats = NDArray[np.float32]
 # Token ids int64 [n] -> their embeddings [n, width].
 Embed = Callable[[NDArray[np.int64]], Floats]

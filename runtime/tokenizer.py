@@ -35,6 +35,11 @@ def load_tokenizer(path: Path, role: str) -> BundleTokenizer:
             )
         roles = bundle.manifest().get("tokenizers", {})
         entry = roles.get(role, {})
+        if roles and not entry:
+            raise BundleError(
+                f"{path}: carries no tokenizer for {role}, only for {', '.join(sorted(roles))}; "
+                "export it with one"
+            )
         content = bundle.read("tokenizer", entry.get("file"))
     try:
         tokenizer = Tokenizer.from_buffer(content)

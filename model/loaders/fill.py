@@ -18,7 +18,8 @@ from ..checkpoint import CheckpointError
 from .tensor_source import TensorSource
 
 Progress = Callable[[int, int], None]
-"""Called after each parameter with the bytes filled and the bytes of the whole."""
+"""Called with the bytes filled and the bytes of the whole: first once all has been checked and
+nothing read, then after each parameter."""
 
 Module = TypeVar("Module", bound=nn.Module)
 
@@ -60,6 +61,8 @@ def fill(
     _check(parameters, recipe, source, ignored)
     total = sum(4 * parameters[name].numel() for name in recipe)
     done = 0
+    if progress is not None:
+        progress(0, total)
     for name, stored in recipe.items():
         value = _make(tuple(parameters[name].shape), stored, source)
         _assign(module, name, value)

@@ -58,23 +58,49 @@ def load(
     `config`: what to read the file as; by default what it says itself.
     """
     values = read_torch(path)
-    if not isinstance(values.get(ENTRY), dict):
-        raise CheckpointError(f"{path}: no {ENTRY}; holds {', '.join(sorted(map(str, values)))}")
-    if config is None:
-        config = _read_config(path, values)
+    source, config = _open(path, values, config)
     chosen = config
-    source = TorchFile(path, values[ENTRY])
-    parts = ("predictor.", "y_encoder.", "x_encoder.model.")
-    unknown = sorted(name for name in source.names() if not name.startswith(parts))
-    if unknown:
-        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
-        raise CheckpointError(f"{path}: unexpected {unknown[0]}{more}; not an open-vljepa model")
     model = on_meta(lambda: VLJEPA(chosen))
     model.x_encoder = _x_encoder(source, x_encoder, config, progress)
     model.predictor = _predictor(source, config, progress)
     model.y_encoder = _y_encoder(source, config, progress)
     model.logit_scale = nn.Parameter(torch.tensor(_logit_scale(values)))
     return finished(model)
+
+
+def load_component(
+    path: Path,
+    name: str,
+    x_encoder: Path | None = None,
+    config: VLJEPAConfig | None = None,
+    progress: Progress | None = None,
+) -> nn.Module:
+    """One component (`x_encoder`, `predictor`, `y_encoder`) in float32; see `load`."""
+    source, config = _open(path, read_torch(path), config)
+    if name == "x_encoder":
+        return _x_encoder(source, x_encoder, config, progress)
+    if name == "predictor":
+        return _predictor(source, config, progress)
+    if name == "y_encoder":
+        return _y_encoder(source, config, progress)
+    raise ValueError(f"an open-vljepa checkpoint has no component {name!r}")
+
+
+def _open(
+    path: Path, values: dict[str, Any], config: VLJEPAConfig | None
+) -> tuple[TorchFile, VLJEPAConfig]:
+    """The model's tensors, once their names have been seen, and its configuration."""
+    if not isinstance(values.get(ENTRY), dict):
+        raise CheckpointError(f"{path}: no {ENTRY}; holds {', '.join(sorted(map(str, values)))}")
+    if config is None:
+        config = _read_config(path, values)
+    source = TorchFile(path, values[ENTRY])
+    parts = ("predictor.", "y_encoder.", "x_encoder.model.")
+    unknown = sorted(name for name in source.names() if not name.startswith(parts))
+    if unknown:
+        more = f" and {len(unknown) - 1} more" if len(unknown) > 1 else ""
+        raise CheckpointError(f"{path}: unexpected {unknown[0]}{more}; not an open-vljepa model")
+    return source, config
 
 
 def _read_config(path: Path, values: dict[str, Any]) -> VLJEPAConfig:

@@ -47,7 +47,8 @@ class Assistant:
     opens one (and opens it again when it is lost). memory: a file to remember in; None: nothing is.
 
     `paced` lets a file play at its own pace; by default files are watched as fast as it goes, every
-    window of them. It begins with `start`, `with`, or the first of `captions`.
+    window of them. Watching begins with `start`, `wait`, or the first of `captions`, so that alerts
+    and listeners are there before; `with` closes.
     """
 
     def __init__(
@@ -133,7 +134,6 @@ class Assistant:
         return Memory(Path(fspath(memory)), budget_bytes=budget_bytes), True
 
     def __enter__(self) -> Assistant:
-        self.start()
         return self
 
     def __exit__(
@@ -149,7 +149,8 @@ class Assistant:
         self.watcher.start()
 
     def wait(self, timeout_s: float | None = None) -> bool:
-        """Waits for the source's end. False: it is still watched."""
+        """Watches until the source's end. False: it is watched still."""
+        self.start()
         return self.watcher.wait(timeout_s)
 
     def close(self) -> None:

@@ -203,8 +203,8 @@ class Memory:
             if not count:
                 table, key = ("segments", "id")
                 count = self._one("SELECT count(*) FROM segments") or 0
-            if count <= 1:
-                return
+                if count <= 1:
+                    return
             self._connection.execute(
                 f"DELETE FROM {table} WHERE {key} IN "
                 f"(SELECT {key} FROM {table} ORDER BY {key} LIMIT ?)",

@@ -78,7 +78,9 @@ class BrowserSource(QuietSource):
             raise ValueError(
                 f"a picture of {len(picture)} bytes; at most {LARGEST_PICTURE_BYTES} are taken"
             )
-        pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
+        pixels = None
+        with contextlib.suppress(cv2.error):
+            pixels = cv2.imdecode(np.frombuffer(picture, np.uint8), cv2.IMREAD_COLOR)
         if pixels is None:
             raise ValueError("not a picture that can be read")
         if max(pixels.shape[:2]) > LARGEST_SIDE:

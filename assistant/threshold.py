@@ -16,7 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 SHORTEST_S = 20.0  # of ordinary stream before a threshold is told
-_TAIL = 0.90  # u is this quantile
+# u is the quantile above which so many windows lie, and at least this one: the tail's form is the
+# better known the higher it begins, and its mean the more peaks there are.
+_TAIL_WINDOWS = 60
+_LEAST_TAIL = 0.90
 _FEWEST_PEAKS = 3
 _SMALLEST_EXCESS = 1e-3  # a tail without spread says nothing of what lies above it
 
@@ -50,7 +53,7 @@ def calibrate(
     observed_s = float(steps[steps < 5.0].sum())
     if observed_s < SHORTEST_S:
         return None
-    level = float(np.quantile(scores, _TAIL))
+    level = float(np.quantile(scores, max(_LEAST_TAIL, 1 - _TAIL_WINDOWS / len(scores))))
     peaks = _peaks(scores, times_s, level, cool_down_s)
     room = max(1.0 - level, _SMALLEST_EXCESS)
     excess = (

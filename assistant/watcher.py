@@ -90,8 +90,9 @@ class Watcher:
 
     def start(self) -> None:
         """Begins to watch; a second call does nothing."""
-        if not self._thread.ident:
-            self._thread.start()
+        with self._lock:
+            if not self._thread.ident:
+                self._thread.start()
 
     @property
     def running(self) -> bool:
@@ -108,8 +109,7 @@ class Watcher:
 
     def wait(self, timeout_s: float | None = None) -> bool:
         """Waits for the end of the source. False: it goes on."""
-        if self._thread.ident:
-            self._thread.join(timeout_s)
+        self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
     @property

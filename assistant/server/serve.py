@@ -65,6 +65,7 @@ def _bound(host: str, port: int) -> socket.socket:
         bound = socket.socket(family, socket.SOCK_STREAM)
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         bound.bind(address)
+        bound.listen(128)  # whoever comes before the server runs waits for it
     except OSError as error:
         raise AssistantError(
             f"{host}:{port} cannot be served ({error.strerror}); take another --port or --host"

@@ -86,7 +86,6 @@ static void init_axis(vlj_resize_axis *axis, void *memory, uint32_t in_size, uin
                       uint32_t out_count, uint32_t max_shift, uint32_t pixels) {
     double scale = (double)in_size / resized_size;
     axis->out_count = out_count;
-    axis->taps = taps_of_scale(scale); /* enough where samples stand for more pixels, too */
     axis->first = memory;
     axis->count = (uint32_t *)((uint8_t *)memory + align64((size_t)out_count * sizeof(uint32_t)));
     axis->weights = (int16_t *)((uint8_t *)axis->count + align64((size_t)out_count * sizeof(uint32_t)));
@@ -94,7 +93,7 @@ static void init_axis(vlj_resize_axis *axis, void *memory, uint32_t in_size, uin
     /* The largest weight is near pixels / half_width; at a picture's edge, where part of the filter is cut away, up to
      * twice that. */
     double largest = 0.0;
-    uint32_t in_end = 0;
+    uint32_t in_end = 0, most_count = 1;
     for (uint32_t i = 0; i < out_count; i++) {
         support s = support_of(scale, in_size, crop_first + i);
         double sum = 0.0, most = 0.0;
@@ -106,8 +105,12 @@ static void init_axis(vlj_resize_axis *axis, void *memory, uint32_t in_size, uin
             sum += weight;
         }
         largest = most / sum > largest ? most / sum : largest;
+        most_count = axis->count[i] > most_count ? axis->count[i] : most_count;
         in_end = axis->first[i] + axis->count[i] > in_end ? axis->first[i] + axis->count[i] : in_end;
     }
+    /* No more than any output needs, which is at most what `memory` has room for: column kernels compute all of them.
+     */
+    axis->taps = (most_count + VLJ_RESIZE_TAP_MULTIPLE - 1u) / VLJ_RESIZE_TAP_MULTIPLE * VLJ_RESIZE_TAP_MULTIPLE;
     axis->shift = max_shift;
     while (axis->shift > 14u && largest * (double)(1u << axis->shift) > 32766.0) {
         axis->shift--;

@@ -22,6 +22,16 @@ AVX2 static inline __m128i taps_of(const int16_t *row, const vlj_resize_axis *ax
     return sum;
 }
 
+/* Four outputs' sums of eight taps each. */
+AVX2 static inline __m128i sums_of_eight_taps(const int16_t *row, const vlj_resize_axis *axis, uint32_t x) {
+    __m128i sums[4];
+    for (uint32_t i = 0; i < 4; i++) {
+        sums[i] = _mm_madd_epi16(_mm_loadu_si128((const __m128i *)(row + axis->first[x + i])),
+                                 _mm_loadu_si128((const __m128i *)(axis->weights + (size_t)(x + i) * 8u)));
+    }
+    return _mm_hadd_epi32(_mm_hadd_epi32(sums[0], sums[1]), _mm_hadd_epi32(sums[2], sums[3]));
+}
+
 AVX2 static void columns_avx2(const int16_t *row, const vlj_resize_axis *axis, int16_t *out) {
     const __m128i half = _mm_set1_epi32(1 << (axis->shift - 1u)), bits = _mm_cvtsi32_si128((int)axis->shift);
     uint32_t n = axis->out_count;
@@ -31,9 +41,15 @@ AVX2 static void columns_avx2(const int16_t *row, const vlj_resize_axis *axis, i
     }
     for (uint32_t done = 0; done < n;) {
         uint32_t x = done + 4 <= n ? done : n - 4; /* the tail overlaps outputs that are done */
-        __m128i low = _mm_unpacklo_epi64(taps_of(row, axis, x), taps_of(row, axis, x + 1));
-        __m128i high = _mm_unpacklo_epi64(taps_of(row, axis, x + 2), taps_of(row, axis, x + 3));
-        __m128i sums = _mm_sra_epi32(_mm_add_epi32(_mm_hadd_epi32(low, high), half), bits);
+        __m128i sums;
+        if (axis->taps == 8) { /* HD pictures: a register for each output */
+            sums = sums_of_eight_taps(row, axis, x);
+        } else {
+            __m128i low = _mm_unpacklo_epi64(taps_of(row, axis, x), taps_of(row, axis, x + 1));
+            __m128i high = _mm_unpacklo_epi64(taps_of(row, axis, x + 2), taps_of(row, axis, x + 3));
+            sums = _mm_hadd_epi32(low, high);
+        }
+        sums = _mm_sra_epi32(_mm_add_epi32(sums, half), bits);
         _mm_storel_epi64((__m128i *)(out + x), _mm_packs_epi32(sums, sums));
         done = x + 4;
     }

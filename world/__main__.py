@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import sys
 from pathlib import Path
 
@@ -17,9 +18,18 @@ from .video import write_mp4, write_timeline
 from .vocabulary import OBJECTS
 
 
+def _config(arguments: argparse.Namespace) -> WorldConfig:
+    """The version of the world that is asked for, at the size and vocabulary that are."""
+    make = WorldConfig.v2 if arguments.world == 2 else WorldConfig
+    config = make(size=arguments.size)
+    if arguments.objects is not None:
+        config = dataclasses.replace(config, objects=OBJECTS[: arguments.objects])
+    return config
+
+
 def _stream(arguments: argparse.Namespace) -> None:
     """Write a stream as MP4 and its timeline beside it."""
-    config = WorldConfig(objects=OBJECTS[: arguments.objects], size=arguments.size)
+    config = _config(arguments)
     stream = make_stream(arguments.seed, arguments.seconds, config, arguments.split)
     side = (arguments.size, arguments.size)
     count = write_mp4(arguments.out, frames(stream, arguments.fps), arguments.fps, side)
@@ -30,7 +40,7 @@ def _stream(arguments: argparse.Namespace) -> None:
 
 def _sheet(arguments: argparse.Namespace) -> None:
     """Write a contact sheet of clips with their captions."""
-    config = WorldConfig(objects=OBJECTS[: arguments.objects], size=arguments.size)
+    config = _config(arguments)
     clips = [
         sample_clip(arguments.seed, i, config, arguments.split) for i in range(arguments.clips)
     ]
@@ -46,7 +56,8 @@ def main(argv: list[str] | None = None) -> int:
     verbs = parser.add_subparsers(required=True)
     common = argparse.ArgumentParser(add_help=False)
     common.add_argument("--seed", type=int, default=1)
-    common.add_argument("--objects", type=int, default=120, help="vocabulary size")
+    common.add_argument("--world", type=int, choices=(1, 2), default=1, help="version")
+    common.add_argument("--objects", type=int, help="vocabulary size; 120, in version 2 300")
     common.add_argument("--split", choices=SPLITS, default="test")
     common.add_argument("-o", "--out", type=Path, required=True)
 

@@ -73,6 +73,9 @@ def evaluate(
     if decode:
         captions = embedder.decode(predicted)
         named = [parse_caption(c, objects, motions) for c in captions]
+        if config.version == 2:
+            told = [world.read_caption(c, objects, motions) for c in captions]
+            named = [(one.object, one.motion) for one in told]
         named_object = np.array(
             [n[0] == s.scene.object for n, s in zip(named, samples, strict=True)]
         )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -221,12 +223,38 @@ def test_lowest_rate_is_where_the_curve_crosses() -> None:
     assert lowest_rate(curve, 3.5) is None
 
 
-def test_reference_and_core_agree_on_every_task(tiny_checkpoint: Path, tiny_bundle: Path) -> None:
+@pytest.fixture(scope="module")
+def speaking(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """A tiny model whose tokenizer knows version 2's words, as a checkpoint and as a bundle."""
+    import torch
+    from vljepa_edge.export.export_bundle import export_bundle
+    from vljepa_edge.model import checkpoint
+    from vljepa_edge.model.data import corpus
+    from vljepa_edge.model.tokenizer import train_tokenizer
+    from vljepa_edge.model.vl_jepa import VLJEPA
+
+    tokenizer = train_tokenizer(corpus(world.WorldConfig.v2(), 1, 1500), 1024)
+    config = checkpoint.load(tiny_checkpoint).model.config
+    words = tokenizer.get_vocab_size()
+    parts = {}
+    for name in ("predictor", "y_encoder", "y_decoder"):
+        part = getattr(config, name)
+        stack = dataclasses.replace(part.transformer, vocabulary=words)
+        parts[name] = dataclasses.replace(part, transformer=stack)
+    torch.manual_seed(0)
+    folder = tmp_path_factory.mktemp("speaking")
+    model = VLJEPA(dataclasses.replace(config, **parts))
+    checkpoint.save(folder / "checkpoint", model, tokenizer, {"made": "random weights for tests"})
+    export_bundle(folder / "checkpoint", folder / "bundle", query_texts=["what is happening?"])
+    return folder / "checkpoint", folder / "bundle"
+
+
+def test_reference_and_core_agree_on_every_task(speaking: tuple[Path, Path]) -> None:
     """The same model through PyTorch and through the C core: the same figures, but for what lies
     so near that rounding decides."""
     tasks = ("retrieval", "vqa", "state-change", "captions", "triplets", "selective")
     reports = []
-    for path in (tiny_checkpoint, tiny_bundle):
+    for path in speaking:
         reports.append(run(open_judged(path), version=2, tasks=tasks, clips=4, seed=3))
     assert [r.about["engine"] for r in reports] == ["PyTorch reference", "C core"]
     one, two = ({(s.task, s.name): s for s in report.scores} for report in reports)
@@ -242,18 +270,34 @@ def test_reference_and_core_agree_on_every_task(tiny_checkpoint: Path, tiny_bund
     assert near >= 0.9 * len(names)
 
 
-def test_the_command_prints_markdown_and_json(cli: Cli, tiny_bundle: Path) -> None:
+def test_the_command_prints_markdown_and_json(cli: Cli, speaking: tuple[Path, Path]) -> None:
+    bundle = speaking[1]
     tasks = ["--task", "triplets", "--task", "state-change"]
-    result = cli("eval", tiny_bundle, *tasks, "--world", "2", "--clips", "3", "--json")
+    result = cli("eval", bundle, *tasks, "--world", "2", "--clips", "3", "--json")
     assert result.returncode == 0, result.stderr
     told = json.loads(result.stdout)
     assert told["about"]["objects"] == 300 and told["about"]["motions"] == 34
     assert {row["task"] for row in told["scores"]} == {"text triplets", "state change"}
     assert set(told["seconds"]) == {"triplets", "state-change"}
-    result = cli("eval", tiny_bundle, *tasks, "--world", "2", "--clips", "3")
+    result = cli("eval", bundle, *tasks, "--world", "2", "--clips", "3")
     assert result.stdout.startswith("# tiny on sprite world") and "| all |" in result.stdout
-    result = cli("eval", tiny_bundle, "--task", "dancing")
+    result = cli("eval", bundle, "--task", "dancing")
     assert result.returncode == 2 and "no task 'dancing'" in result.stderr
+
+
+def test_a_bundle_is_judged_without_torch(speaking: tuple[Path, Path]) -> None:
+    code = f"""
+import sys
+from pathlib import Path
+from vljepa_edge.bench.tasks.judge import open_judged
+from vljepa_edge.bench.tasks.suite import run
+run(open_judged(Path({str(speaking[1])!r})), version=2, tasks=("retrieval", "triplets"), clips=2)
+print("torch" in sys.modules)
+"""
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True
+    )  # fmt: skip
+    assert result.stdout.strip() == "False"
 
 
 def test_the_suite_names_every_task_of_the_paper() -> None:

@@ -49,7 +49,12 @@ def distinct(name: str, phrases: Sequence[str]) -> list[str]:
 
 
 def compile_phrases(
-    name: str, phrases: Sequence[str], embed: TextEmbedder, progress: Progress | None = None
+    name: str,
+    phrases: Sequence[str],
+    embed: TextEmbedder,
+    progress: Progress | None = None,
+    *,
+    int8: bool = False,
 ) -> Section:
     """The PHRASE_BANK section of the texts, in their order and without repeats."""
     unique = distinct(name, phrases)
@@ -58,13 +63,20 @@ def compile_phrases(
         rows.append(embed(phrase))
         if progress is not None:
             progress(f"phrases {name}", i + 1, len(unique))
-    return phrase_bank_section(name, unique, np.stack(rows))
+    return phrase_bank_section(name, unique, np.stack(rows), int8=int8)
 
 
 def add_phrases(
-    folder: Path, name: str, phrases: Sequence[str], progress: Progress | None = None
+    folder: Path,
+    name: str,
+    phrases: Sequence[str],
+    progress: Progress | None = None,
+    *,
+    int8: bool = False,
 ) -> int:
     """Embeds `phrases` into a bundle as bank `name`, or in place of that bank. Returns how many.
+
+    `int8` stores a quarter of the bytes, to be searched in a quarter of the time.
 
     The bundle is replaced whole, or stays as it was.
     """
@@ -78,7 +90,7 @@ def add_phrases(
         record.template,
         manifest.model.text_max_tokens,
     )
-    bank = compile_phrases(name, phrases, embed, progress)
+    bank = compile_phrases(name, phrases, embed, progress, int8=int8)
     with Bundle(folder) as bundle:
         inner = stored_sections(folder, bundle, INSIDE - {Kind.CONFIG})
     same = [i for i, s in enumerate(inner) if s.kind == Kind.PHRASE_BANK and s.name == name]

@@ -13,6 +13,7 @@ from typing import ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.search import quantise_rows
 from .errors import ExportError
 
 ALIGNMENT = 64
@@ -125,9 +126,19 @@ def query_section(text: str, embeddings: Matrix) -> Section:
     return Section(Kind.QUERY, shorten(text), _blocks(head, encoded, rows))
 
 
-def phrase_bank_section(name: str, phrases: Sequence[str], embeddings: Matrix) -> Section:
-    """PHRASE_BANK: texts and their unit embeddings [count, width]."""
+def phrase_bank_section(
+    name: str, phrases: Sequence[str], embeddings: Matrix, *, int8: bool = False
+) -> Section:
+    """PHRASE_BANK: texts and their unit embeddings [count, width], stored as INT8 if so told.
+
+    INT8 takes a quarter of the bytes, and of a search's time; each row has a scale of its own.
+    """
     rows, count, width, dtype = _matrix(embeddings, f"phrase bank {name!r}")
+    blocks = [rows]
+    if int8:
+        quantised = quantise_rows(embeddings)
+        dtype = 5
+        blocks = [quantised.values.tobytes(), quantised.scales.astype("<f4").tobytes()]
     if count != len(phrases):
         raise ExportError(f"phrase bank {name!r}: {len(phrases)} phrases but {count} embeddings")
     for phrase in phrases:
@@ -135,7 +146,7 @@ def phrase_bank_section(name: str, phrases: Sequence[str], embeddings: Matrix) -
             raise ExportError(f"phrase bank {name!r}: phrase {phrase!r} is empty or holds a NUL")
     offsets, text = _strings([phrase.encode() + b"\0" for phrase in phrases])
     head = struct.pack("<4I", count, width, dtype, len(text))
-    return Section(Kind.PHRASE_BANK, _checked_name(name), _blocks(head, offsets, text, rows))
+    return Section(Kind.PHRASE_BANK, _checked_name(name), _blocks(head, offsets, text, *blocks))
 
 
 def vocabulary_section(tokens: Sequence[bytes], name: str = "y_decoder") -> Section:

@@ -357,6 +357,11 @@ def test_added_phrases(own: Path) -> None:
     matches = model.nearest_phrases(model.embed_text(["nine"])[0], k=1, bank=1)
     assert matches[0].text == "nine" and matches[0].score == pytest.approx(1, abs=1e-5)
     model.close()
+    assert add_phrases(own, "bytes", ["eight", "nine"], int8=True) == 2
+    with load(own) as model:
+        bank = [b.name for b in bundles.check_folder(own).phrase_banks].index("bytes")
+        matches = model.nearest_phrases(model.embed_text(["nine"])[0], k=2, bank=bank)
+    assert matches[0].text == "nine" and matches[0].score == pytest.approx(1, abs=1e-3)
     with pytest.raises(ExportError, match="has no phrases"):
         add_phrases(own, "new", [])
 

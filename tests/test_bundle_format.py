@@ -176,6 +176,20 @@ def test_phrase_bank_section(phrases: list[str], half: bool) -> None:
     assert np.array_equal(found, matrix)
 
 
+def test_int8_phrase_bank_section() -> None:
+    """Row i is scales[i] * values[i], of unit length, and the scales follow at a multiple of 64."""
+    matrix = np.random.default_rng(0).normal(size=(3, 70)).astype(np.float32)
+    section = phrase_bank_section("bank", ["a", "b", "c"], matrix, int8=True)
+    assert isinstance(section.content, bytes)
+    assert numbers(section, 4) == (3, 70, 5, 6)
+    values = np.frombuffer(section.content, np.int8, 210, 192).reshape(3, 70)
+    scales = np.frombuffer(section.content, "<f4", 3, 192 + 256)
+    rows = values * scales[:, None]
+    np.testing.assert_allclose(np.linalg.norm(rows, axis=1), 1, atol=1e-6)
+    cosines = (rows * matrix).sum(1) / np.linalg.norm(matrix, axis=1)
+    assert cosines.min() > 0.9999
+
+
 @settings(max_examples=30, deadline=None)
 @given(tokens=st.lists(st.binary(max_size=9), min_size=1, max_size=40))
 def test_vocabulary_section(tokens: list[bytes]) -> None:

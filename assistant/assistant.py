@@ -82,7 +82,7 @@ class Assistant:
         given = options or StreamOptions()
         live = opened.live or paced
         # Live, a caption is wanted when something begins, and again when it is known whole.
-        when = given.decode_when or ("both" if live else None)
+        when = given.decode_when or ("both" if live else "close")
         self.watcher = Watcher(
             self.model,
             reopen,

@@ -1,28 +1,18 @@
-"""Embeddings as INT8 rows with a scale each, and an exact nearest-rows search over all of them."""
+"""Embeddings as INT8 rows with a scale each, in memory, searched by the core's kernels."""
 
 from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from vljepa_edge.runtime.search import nearest_rows, quantise_rows
 
 Floats = npt.NDArray[np.float32]
-Bytes = npt.NDArray[np.int8]
-
-# Rows turned into float32 at a time: 4 MB at 256 wide, so that a block is still in cache when it is
-# multiplied.
-_BLOCK_ROWS = 4096
 
 
 def quantise(embedding: Floats) -> tuple[bytes, float]:
-    """A row float32 [E] -> (E int8 bytes, scale), of unit length: row ~ scale * int8.
-
-    The largest element becomes 127, so every element is within scale / 2 of what it was.
-    """
-    norm = float(np.linalg.norm(embedding))
-    row = np.asarray(embedding, np.float64) / (norm if norm > 0 else 1.0)
-    largest = float(np.abs(row).max())
-    scale = largest / 127 if largest > 0 else 1.0
-    return np.rint(row / scale).astype(np.int8).tobytes(), scale
+    """A row float32 [E] of any length -> (E int8 bytes, scale): scale * int8 has unit length."""
+    rows = quantise_rows(embedding[np.newaxis])
+    return rows.values.tobytes(), float(rows.scales[0])
 
 
 def dequantise(vector: bytes, scale: float) -> Floats:
@@ -74,32 +64,27 @@ class VectorTable:
 
         `since_ns` and `until_ns` keep rows whose span touches that stretch.
         """
-        query = np.asarray(embedding, np.float32)
-        best_ids = np.empty(0, np.int64)
-        best = np.empty(0, np.float32)
-        for begin in range(self._first, self._end, _BLOCK_ROWS):
-            part = slice(begin, min(begin + _BLOCK_ROWS, self._end))
-            cosines = (self._rows[part].astype(np.float32) @ query) * self._scales[part]
-            ids = self._ids[part]
-            inside = np.ones(len(ids), bool)
+        live = slice(self._first, self._end)
+        if since_ns is not None or until_ns is not None:
+            inside = np.ones(len(self), bool)
             if since_ns is not None:
-                inside &= self._ends[part] >= since_ns
+                inside &= self._ends[live] >= since_ns
             if until_ns is not None:
-                inside &= self._starts[part] <= until_ns
-            if len(best) >= k:  # most blocks hold nothing better than what is known
-                inside &= cosines > best.min()
-            if not inside.all():
-                cosines, ids = cosines[inside], ids[inside]
-            if len(cosines) == 0:
-                continue
-            best = np.concatenate([best, cosines])
-            best_ids = np.concatenate([best_ids, ids])
-            if len(best) > k:
-                # By (-cosine, id): equal rows come in the order in which they were written.
-                kept = np.lexsort((best_ids, -best))[:k]
-                best, best_ids = best[kept], best_ids[kept]
-        order = np.lexsort((best_ids, -best))[:k]
-        return [(int(best_ids[i]), float(best[i])) for i in order]
+                inside &= self._starts[live] <= until_ns
+            chosen = np.flatnonzero(inside)
+            if not len(chosen):
+                return []
+            live = slice(self._first + int(chosen[0]), self._first + int(chosen[-1]) + 1)
+            if len(chosen) < live.stop - live.start:  # rows of a time need not lie together
+                return self._nearest(embedding, k, self._first + chosen)
+        return self._nearest(embedding, k, live)
+
+    def _nearest(
+        self, embedding: Floats, k: int, which: slice | npt.NDArray[np.int64]
+    ) -> list[tuple[int, float]]:
+        places, cosines = nearest_rows(self._rows[which], embedding, k, self._scales[which])
+        ids = self._ids[which]
+        return [(int(ids[i]), float(cosine)) for i, cosine in zip(places, cosines, strict=True)]
 
     def _make_room(self) -> None:
         """Moves rows to the front, or doubles the arrays."""

@@ -6,6 +6,7 @@ committed clip, used a little, and photographed.
 
 from __future__ import annotations
 
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,11 +16,12 @@ from vljepa_edge.assistant import Assistant
 from vljepa_edge.assistant.server.serve import ServerThread
 
 HERE = Path(__file__).resolve().parent
-CLIP = HERE.parent / "examples" / "clips" / "demo.mp4"
+CLIP = "examples/clips/demo.mp4"  # below the repository: the page shows the name as it was given
 
 
 def main() -> None:
     """Write assistant-desk.png and assistant-phone.png."""
+    os.chdir(HERE.parent)
     arguments = ["--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     with (
         tempfile.TemporaryDirectory() as folder,

@@ -93,8 +93,10 @@ def test_page_and_its_policy(server: ServerThread) -> None:
     assert "://" not in body and "<style" not in body and " style=" not in body
     for name in ("main.js", "page.css", "icon.svg"):
         assert got(server, f"/{name}")[0] == 200
-    for path in ("/../serve.py", "/..%2fserve.py", "/%2e%2e/serve.py", "/etc/passwd",
-                 "/page/main.js", "/thumbnail/1", "/thumbnail/99999999999999999999", "/thumbnail/-1"):  # fmt: skip
+    for path in (
+        "/../serve.py", "/..%2fserve.py", "/%2e%2e/serve.py", "/etc/passwd", "/page/main.js",
+        "/thumbnail/1", "/thumbnail/99999999999999999999", "/thumbnail/-1",
+    ):  # fmt: skip
         assert got(server, path)[0] == 404, path
 
 

@@ -113,9 +113,9 @@ def test_answers_of_who_knows_all_and_of_who_knows_nothing() -> None:
     from vljepa_edge.bench.tasks import answering
 
     for version in (1, 2):
-        knows, oracle = context(version, clips=10)
+        knows, oracle = context(version, clips=6)
         for purpose, (config, asker) in enumerate(answering._variants(knows.config).values()):
-            for index in range(200):
+            for index in range(60):
                 rng = np.random.default_rng((knows.seed, 1000 + purpose, index))
                 scene = world.sample_scene(rng, config, split="test")
                 asked = asker(scene, rng, config)
@@ -126,7 +126,7 @@ def test_answers_of_who_knows_all_and_of_who_knows_nothing() -> None:
         rows = by_name(answer(knows))
         assert len(rows) == (10 if version == 1 else 12)
         assert all(value == 1.0 for value in rows.values()), rows
-        ignorant, _ = context(version, clips=10)
+        ignorant, _ = context(version, clips=6)
         assert by_name(answer(ignorant))["presence, average"] == 0.5
 
 

@@ -10,10 +10,18 @@ import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import numpy.typing as npt
 
 from ... import world
 from ...world.placing import IN_PLACE, RELATION_MOTIONS, RESIZING_MOTIONS
-from ...world.questions_v2 import NEGATIVES, absent, complex_count_query, count_query
+from ...world.questions_v2 import (
+    NEGATIVES,
+    absent,
+    complex_count_query,
+    count_query,
+    motion_answer_v2,
+    same_arity,
+)
 from ...world.vocabulary import COUNT_WORDS, with_article
 from .context import BATCH, Context
 from .score import Score, missing, score
@@ -69,8 +77,6 @@ def _of_kinds(*kinds: str) -> Asker:
 
 def _next(scene: world.Scene, rng: np.random.Generator, config: world.WorldConfig) -> list[Asked]:
     """What comes next, among all that things do as many together."""
-    from ...world.questions_v2 import motion_answer_v2, same_arity
-
     coming = motion_answer_v2(scene, world.next_step(scene.motion, config.motions))
     motions = [m for m in same_arity(scene, config.motions) if m != scene.motion]
     texts = [motion_answer_v2(scene, motion) for motion in motions]
@@ -120,29 +126,37 @@ def ask(
     context: Context, config: world.WorldConfig, asker: Asker, purpose: int
 ) -> dict[str, list[bool]]:
     """Whether each answer was right, by row, over `clips` clips that can answer."""
-    # A world of other shares has scenes of its own: seeds of training and suite never meet.
-    shown = dataclasses.replace(config, held_out_pair_share=context.config.held_out_pair_share)
     found: dict[str, list[bool]] = {}
-    asked_of = index = 0
-    frames, asked = [], []
-    while asked_of < context.clips and index < 20 * context.clips:
+    frames: list[npt.NDArray[np.uint8]] = []
+    asked: list[list[Asked]] = []
+
+    def mark() -> None:
+        queries = [[query for query, *_ in questions] for questions in asked]
+        rows = context.judged.embedder.embed_queries(np.stack(frames), queries)
+        for predicted, questions in zip(rows, asked, strict=True):
+            for row, (_, answer, candidates, name) in zip(predicted, questions, strict=True):
+                best = candidates[int((context.texts(candidates) @ row).argmax())]
+                found.setdefault(name, []).append(best == answer)
+        frames.clear()
+        asked.clear()
+
+    clips = 0
+    # Where a world hardly ever has what is asked for, fewer cases must do.
+    for index in range(20 * context.clips):
+        if clips == context.clips:
+            break
         rng = np.random.default_rng((context.seed, purpose, index))
-        scene = world.sample_scene(rng, shown, split="test")
-        index += 1
+        scene = world.sample_scene(rng, config, split="test")
         questions = asker(scene, rng, config)
         if questions:
-            frames.append(world.render(scene, world.window_times(shown), shown.size))
+            frames.append(world.render(scene, world.window_times(config), config.size))
             asked.append(questions)
-            asked_of += 1
-        if frames and (len(frames) == BATCH or asked_of == context.clips):
-            queries = [[query for query, *_ in questions] for questions in asked]
-            rows = context.judged.embedder.embed_queries(np.stack(frames), queries)
-            for predicted, questions in zip(rows, asked, strict=True):
-                for row, (_, answer, candidates, name) in zip(predicted, questions, strict=True):
-                    best = candidates[int((context.texts(candidates) @ row).argmax())]
-                    found.setdefault(name, []).append(best == answer)
-            frames, asked = [], []
-            context.progress(f"vqa: {', '.join(found)}: {asked_of} of {context.clips} clips")
+            clips += 1
+        if len(frames) == BATCH:
+            mark()
+            context.progress(f"vqa: {', '.join(found)}: {clips} of {context.clips} clips")
+    if frames:
+        mark()
     return found
 
 

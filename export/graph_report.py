@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx_ir as ir
 import onnxruntime
 import torch
 from torch import Tensor, nn
@@ -56,6 +57,11 @@ def _references(model: VLJEPA) -> dict[str, Callable[..., Any]]:
 
 def plain_nodes(name: str, model: VLJEPA) -> int:
     """Nodes that torch.onnx.export alone gives for the reference."""
+    return len(plain_program(name, model).graph)
+
+
+def plain_program(name: str, model: VLJEPA) -> ir.Model:
+    """What torch.onnx.export alone gives for the reference."""
     with quiet():
         program = torch.onnx.export(
             Reference(name, model),
@@ -66,7 +72,7 @@ def plain_nodes(name: str, model: VLJEPA) -> int:
             verbose=False,
         )
     assert program is not None
-    return len(program.model_proto.graph.node)
+    return program.model
 
 
 def _as_varargs(shapes: tuple[dict[int, Any], ...] | None) -> Any:

@@ -61,6 +61,17 @@ _FOLDER = click.Path(path_type=Path)
     default=None,
     help="Whether the query embedding table goes along; default: where it is small.",
 )
+@click.option(
+    "--engine",
+    type=click.Choice(["ort", "openvino", "tensorrt"]),
+    help="CHECKPOINT is a bundle: make engines of this kind for this device in -o.",
+)
+@click.option(
+    "--capability",
+    metavar="SM",
+    help="TensorRT for a device that is not here (SM86, SM89, ...), by tensorrt-rtx.",
+)
+@click.option("--attention", is_flag=True, help="TensorRT 10.15 and later: its Attention operator.")
 @click.option("--overwrite", is_flag=True, help="Replace the bundle if it exists.")
 @click.pass_context
 def command(
@@ -74,6 +85,9 @@ def command(
     templates: tuple[str, ...],
     weights: str,
     query_table: bool | None,
+    engine: str | None,
+    capability: str | None,
+    attention: bool,
     overwrite: bool,
     **_: object,
 ) -> None:
@@ -87,6 +101,11 @@ def command(
     """
     from vljepa_edge.cli.console import Output
 
+    if engine is not None:
+        _engines(checkpoint, output, engine, capability, attention)
+        return
+    if capability or attention:
+        raise click.UsageError("--capability and --attention go with --engine tensorrt")
     banks = {file.stem: _phrases(file) for file in phrase_files}
     roles = _by_role(tokenizers, "--tokenizer")
     source = _source(checkpoint, context.params)
@@ -112,6 +131,30 @@ def command(
         )
     _tell(exported)
     click.echo(f"{output}: sha256 {exported.sha256}; check it with `vljepa doctor {output}`")
+
+
+def _engines(
+    bundle: Path | None, output: Path, name: str, capability: str | None, attention: bool
+) -> None:
+    """Engines of a bundle in a folder of their own."""
+    if bundle is None or not (bundle / "bundle.json").is_file():
+        raise click.UsageError(f"--engine makes engines of a bundle, and {bundle} is none")
+    if (capability or attention) and name != "tensorrt":
+        raise click.UsageError("--capability and --attention go with --engine tensorrt")
+    from vljepa_edge.cli.console import Output
+    from vljepa_edge.export.engines import open_builder
+    from vljepa_edge.export.engines.builder import build_engines
+
+    timings = output.absolute().parent / "tensorrt-timings.cache"
+    builder = open_builder(name, capability=capability, attention=attention, timing_cache=timings)
+    with Output("engines", None) as out:
+
+        def progress(what: str, done: int, total: int) -> None:
+            out.say(what)
+            out.advance_to(done, total)
+
+        record = build_engines(bundle, output, builder, progress=progress)
+    click.echo(f"{output}: {len(record.files)} engines for {record.device} by {record.version}")
 
 
 def _source(checkpoint: Path | None, chosen: dict[str, object]) -> Path | Origin:

@@ -1,0 +1,33 @@
+"""A bundle's components as engines of one device: one interface, a file for each maker."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .builder import EngineBuilder
+
+NAMES = ("ort", "openvino", "tensorrt")
+
+
+def open_builder(
+    name: str,
+    *,
+    capability: str | None = None,
+    attention: bool = False,
+    timing_cache: Path | None = None,
+) -> EngineBuilder:
+    """The maker of a name; ExportError where its library or device is missing.
+
+    `capability`, `attention` and `timing_cache` are TensorRT's (`tensorrt.py`).
+    """
+    if name == "ort":
+        from .ort import OrtBuilder
+
+        return OrtBuilder()
+    if name == "openvino":
+        from .openvino import OpenvinoBuilder
+
+        return OpenvinoBuilder()
+    from .tensorrt import TensorrtBuilder
+
+    return TensorrtBuilder(capability=capability, attention=attention, timing_cache=timing_cache)

@@ -119,6 +119,7 @@ AVX2 static int32_t dot_int8_avx2(const int8_t *x, const int16_t *y, size_t n) {
     __m256i a = _mm256_setzero_si256(), b = a;
     size_t i = 0;
     for (; i + 32 <= n; i += 32) {
+        _mm_prefetch((const char *)((uintptr_t)x + i + VLJ_DOT_INT8_AHEAD), _MM_HINT_T0);
         __m256i low = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(x + i)));
         __m256i high = _mm256_cvtepi8_epi16(_mm_loadu_si128((const __m128i *)(x + i + 16)));
         a = _mm256_add_epi32(a, _mm256_madd_epi16(low, _mm256_loadu_si256((const __m256i *)(y + i))));

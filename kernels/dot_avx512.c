@@ -130,6 +130,7 @@ AVX512 static int32_t dot_int8_avx512(const int8_t *x, const int16_t *y, size_t 
     __m512i a = _mm512_setzero_si512(), b = a;
     size_t i = 0;
     for (; i + 64 <= n; i += 64) {
+        _mm_prefetch((const char *)((uintptr_t)x + i + VLJ_DOT_INT8_AHEAD), _MM_HINT_T0);
         __m512i low = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(x + i)));
         __m512i high = _mm512_cvtepi8_epi16(_mm256_loadu_si256((const __m256i *)(x + i + 32)));
         a = _mm512_dpwssd_epi32(a, low, _mm512_loadu_si512(y + i));

@@ -81,6 +81,7 @@ class Model:
         device: int = 0,
         arena: bool = True,
         own_ops: bool = True,
+        packed_weights: bool = True,
     ) -> None:
         """Opens a bundle folder or image; None is the packaged nano bundle. See `load`."""
         if float_precision is not None and float_precision not in FLOAT_PRECISIONS:
@@ -107,6 +108,7 @@ class Model:
         options.provider = provider_name = _text(provider)
         options.device = device
         options.arena = lib.VLJ_DEFAULT if arena else lib.VLJ_OFF
+        options.packed_weights = lib.VLJ_DEFAULT if packed_weights else lib.VLJ_OFF
         options.own_ops = lib.VLJ_DEFAULT if own_ops else lib.VLJ_OFF
         options.threads = threads
         options.decode_threads = decode_threads
@@ -442,7 +444,8 @@ def load(path: str | os.PathLike[str] | None = None, **options: Any) -> Model:
     None: the user's cache), cpus and decode_cpus (Linux: "0-3", or "auto": the large cores encode,
     others decode), provider ("cpu", "cuda", "tensorrt": of ONNX Runtime) and device (number of the
     GPU), arena (False: ONNX Runtime keeps no memory between runs), own_ops (False: it runs function
-    bodies in place of this package's operators). Raises BundleError and BackendError.
+    bodies in place of this package's operators), packed_weights (False: weights beside an ONNX stay
+    in the mapped file; less memory, slower). Raises BundleError and BackendError.
     """
     return Model(path, **options)
 

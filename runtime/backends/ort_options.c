@@ -125,6 +125,9 @@ vlj_status vlj_ort_set_options(const vlj_ort_api *api, const vlj_backend_context
     if (dynamic && failed == NULL) {
         failed = api->DisableMemPattern(options); /* it would keep one plan for each shape ever seen */
     }
+    if (context->packed_weights == VLJ_OFF && failed == NULL) {
+        failed = api->AddSessionConfigEntry(options, "session.disable_prepacking", "1");
+    }
     if (context->arena == VLJ_OFF && failed == NULL) {
         failed = api->DisableCpuMemArena(options);
     }

@@ -25,13 +25,13 @@ typedef struct vlj_engine {
 
 typedef struct vlj_backend_context {
     const vlj_host *host;
-    const char *library;                   /* options.backend_library, may be NULL */
-    const vlj_engine_callbacks *callbacks; /* NULL where the caller gave none; lives as long as the model */
-    const char *openvino_library;          /* options.openvino_library, may be NULL */
-    const char *cache_folder;              /* options.cache_folder, may be NULL */
-    const char *provider;                  /* options.provider, may be NULL */
-    uint32_t device;                       /* options.device */
-    vlj_switch arena, own_ops;             /* options.arena, .own_ops */
+    const char *library;                       /* options.backend_library, may be NULL */
+    const vlj_engine_callbacks *callbacks;     /* NULL where the caller gave none; lives as long as the model */
+    const char *openvino_library;              /* options.openvino_library, may be NULL */
+    const char *cache_folder;                  /* options.cache_folder, may be NULL */
+    const char *provider;                      /* options.provider, may be NULL */
+    uint32_t device;                           /* options.device */
+    vlj_switch arena, own_ops, packed_weights; /* options.arena, .own_ops, .packed_weights */
 } vlj_backend_context;
 
 typedef struct vlj_engine_spec {

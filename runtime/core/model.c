@@ -141,7 +141,8 @@ static vlj_status open_engine(vlj_model *model, const vlj_model_options *options
                                          .provider = options->provider,
                                          .device = options->device,
                                          .arena = options->arena,
-                                         .own_ops = options->own_ops};
+                                         .own_ops = options->own_ops,
+                                         .packed_weights = options->packed_weights};
     vlj_engine_spec spec = {.component = component, .config = &model->config, .index = model->index, .file = ""};
     vlj_section section;
     if (vlj_index_has(model->index, VLJ_SECTION_ENGINE, vlj_component_name(component))) {

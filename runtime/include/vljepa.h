@@ -178,6 +178,9 @@ typedef struct vlj_model_options {
     uint32_t device;    /* number of the GPU */
     vlj_switch arena;   /* "ort": memory is kept between runs (default: on). Off: smaller, and allocates in runs */
     vlj_switch own_ops; /* "ort": this library's operators in place of function bodies (default: on) */
+    /* "ort": weights are copied into the order that products read them in (default: on). Off: those in a file beside
+     * the ONNX stay where they are mapped, shared and evictable; products are slower. */
+    vlj_switch packed_weights;
 } vlj_model_options;
 
 typedef enum vlj_decode_when {

@@ -368,7 +368,7 @@ static void test_options(void) {
         }
     }
     options.provider = "cpu";
-    options.arena = options.own_ops = VLJ_OFF;
+    options.arena = options.own_ops = options.packed_weights = VLJ_OFF;
     CHECK_OK(vlj_model_open(bundle.path, &options, &model));
     options.backend = "callback";
     options.callbacks = &engines.callbacks;

@@ -102,7 +102,11 @@ def test_page_and_its_policy(server: ServerThread) -> None:
 
 def test_other_sites_are_kept_out(server: ServerThread) -> None:
     port = server.access.port
-    assert got(server, "/", Host="evil.example")[0] == 421
+    for host in ("evil.example", "127.0.0.1.evil.example", "[", ""):
+        assert got(server, "/", Host=host)[0] in (400, 421), host
+    for origin in ("null", "http://[", "file://"):
+        with pytest.raises(InvalidStatus), page(server, origin=origin):
+            pass
     with pytest.raises(InvalidStatus), page(server, origin="https://evil.example"):
         pass
     with pytest.raises(InvalidStatus), page(server, origin=f"http://127.0.0.1:{port + 1}"):

@@ -161,6 +161,7 @@ def test_wheel_holds_what_the_runtime_needs(tmp_path: Path) -> None:
         "vljepa_edge/world/atlas/atlas.json",
         "vljepa_edge/export/bundle.schema.json",
         "vljepa_edge/cli/run.py",
+        "vljepa_edge/assistant/server/page/index.html",
     ):
         assert name in names
     nano = ROOT / "vljepa_edge" / "bundles" / "nano"

@@ -6,7 +6,7 @@ import hmac
 import secrets
 from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import SplitResult, parse_qs, urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, RedirectResponse, Response
@@ -94,7 +94,7 @@ class Guard:
 
     def _refusal(self, scope: Scope, headers: Headers) -> Response | None:
         host = headers.get("host", "")
-        if self.access.loopback and urlsplit(f"//{host}").hostname not in LOOPBACK:
+        if self.access.loopback and _split(f"//{host}").hostname not in LOOPBACK:
             # A page of another site whose name was made to point here (DNS rebinding).
             return PlainTextResponse(f"this server is not {host[:100]!r}\n", 421)
         origin = headers.get("origin")
@@ -142,8 +142,16 @@ class Guard:
         return sending
 
 
+def _split(address: str) -> SplitResult:
+    """An address in its parts; nothing at all where it is none."""
+    try:
+        return urlsplit(address)
+    except ValueError:
+        return urlsplit("")
+
+
 def _same_site(origin: str, host: str) -> bool:
-    parts = urlsplit(origin)
+    parts = _split(origin)
     return parts.scheme in ("http", "https") and parts.netloc.lower() == host.lower()
 
 

@@ -13,8 +13,8 @@ INSTALL := $(PIP) install -q $(PIP_ARGS)
 # The pins are for the versions of Python that they exist for.
 PINS = $(shell $(BIN)/python -c 'import sys; print("-c constraints.txt" if sys.version_info >= (3, 11) else "")')
 
-C_FILES := $(wildcard runtime/core/*.[ch] runtime/backends/*.[ch] runtime/include/*.h kernels/*.[ch])
-C_FORMATTED := $(C_FILES) $(wildcard kernels/*/*.[ch]) $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] examples/c/*.[ch])
+C_FILES := $(wildcard runtime/core/*.[ch] runtime/backends/*.[ch] runtime/include/*.h kernels/*.[ch] kernels/ort/*.[ch])
+C_FORMATTED := $(C_FILES) $(wildcard kernels/*/*.[ch]) $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] examples/c/*.[ch] kernels/*/*/*.c tests/c/*/*.c bench/kernels/*.c)
 HOUSE := pyproject.toml setup.py constraints.txt VERSION runtime/build_ffi.py
 CLIP := examples/clips/demo
 

@@ -35,6 +35,7 @@ class _Open:
     row: SegmentRow | None = None
     shift_ns: int = 0  # the stream's time at which the gate's segment began
     pending: EmbeddingEvent | None = None
+    texts: dict[int, str] = field(default_factory=dict)  # by the segment's beginning
     parts: deque[tuple[int, SegmentRow]] = field(
         default_factory=lambda: deque(maxlen=_ROWS_WITH_TEXT_TO_COME)
     )
@@ -105,7 +106,7 @@ class Recorder:
         if row is not None and started_ns - row.start_ns > LONGEST_S * 1e9:
             row = None
         if row is None or state.sum is None:
-            text = state.parts[-1][1].text if state.row is not None and state.parts else ""
+            text = state.texts.get(state.shift_ns, "")
             picture = self._thumbnail() if self._thumbnail is not None else None
             mean = event.embedding.copy()
             end_ns = epoch_ns + event.end_ns
@@ -123,7 +124,13 @@ class Recorder:
     def _name(self, event: TextEvent) -> None:
         """Gives a text to the rows of the segment that it tells about."""
         state = self._open.get(event.query)
-        for shift_ns, row in state.parts if state is not None else ():
+        if state is None:
+            return
+        # Its row may not be there yet: the segment's first prediction waits to be placed.
+        state.texts[event.start_ns] = event.text
+        while len(state.texts) > _ROWS_WITH_TEXT_TO_COME:
+            del state.texts[next(iter(state.texts))]
+        for shift_ns, row in state.parts:
             if shift_ns == event.start_ns:
                 row.text = event.text
                 self._dirty[id(row)] = row

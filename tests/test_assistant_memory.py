@@ -23,7 +23,7 @@ from vljepa_edge.assistant.diary import day_span, write_diary
 from vljepa_edge.assistant.memory import BundleId, SegmentRow
 from vljepa_edge.assistant.recorder import Recorder
 from vljepa_edge.assistant.vectors import VectorTable, dequantise, quantise
-from vljepa_edge.runtime.events import EmbeddingEvent, ShiftEvent
+from vljepa_edge.runtime.events import EmbeddingEvent, ShiftEvent, TextEvent
 
 WIDTH = 64
 BUNDLE = BundleId("ab" * 32, "test", WIDTH)
@@ -247,11 +247,14 @@ def test_recorder_cuts_segments_where_the_gate_does(tmp_path: Path) -> None:
             recorder.take(EmbeddingEvent(*span, 0, "What?", 0.0, 1.0, means[window // 10]), epoch)
             if window % 10 == 0:  # the core tells a window's prediction first
                 recorder.take(ShiftEvent(*span, 0, "What?", "ward", 1.0, 1.0), epoch)
+                told = TextEvent(*span, 0, "What?", "onset", f"from {window}", 0.5, 1.0, 1.0)
+                recorder.take(told, epoch)
         recorder.close()
         rows = list(memory.segments())
         # The last prediction waits for the event that places it.
         assert [one.windows for one in rows] == [10, 10, 9]
         assert [one.start_ns - epoch for one in rows] == [0, 10 * SECOND // 4, 20 * SECOND // 4]
+        assert [one.text for one in rows] == ["from 0", "from 10", "from 20"]
         for i, mean in enumerate(means):
             best = memory.search(mean, BUNDLE, 1)[0]
             assert best.row_id == rows[i].row_id and best.score > 0.999

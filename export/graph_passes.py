@@ -9,7 +9,8 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-# Everything that exported graphs may hold: taken by ONNX Runtime, OpenVINO and TensorRT 10.3 alike.
+# Everything that exported graphs may hold: operators that ONNX Runtime, OpenVINO and TensorRT 10.3
+# all know (TensorRT wants the uint8 Reshape rewritten: tensorrt_graph.py).
 # No If, Loop, IsNaN or Where; Shape feeds only the Expand and Slice of dynamic query and text axes.
 # fmt: off
 ALLOWED_OPERATORS = frozenset((

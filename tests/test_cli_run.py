@@ -199,6 +199,8 @@ def test_nano_knows_its_objects(cli: Cli, nano_bundle: Path) -> None:
     result = cli("eval", nano_bundle, "--clips", "120", "--seed", "9", "--json")
     assert result.returncode == 0, result.stderr
     (quality,) = json.loads(result.stdout)
-    assert quality["object_top1"] > 0.35  # docs/nano-card.md: 0.49; chance is 1 in 120
-    assert quality["caption_of_100"] > 0.3
-    assert quality["decoded_object"] > 0.25
+    # docs/nano-card.md tells what 400 clips gave; 120 clips scatter by 4 points.
+    assert quality["caption_of_100"] > 0.73
+    assert quality["object_top1"] > 0.55
+    assert quality["motion_top1"] > 0.85
+    assert quality["decoded_object_and_motion"] > 0.45

@@ -89,9 +89,9 @@ def nano_recipe(scale: float = 1.0) -> Recipe:
             EncoderStage("video", steps(1600), 96, 1e-3, cosine=True),
         ),
         stages=(
-            Stage("image", steps(300), 128, 1e-3, 0.05),
-            Stage("video", steps(100), 96, 1e-3, 0.05),
-            Stage("query", steps(1000), 96, 1e-3, 0.05, cosine=True),
+            Stage("image", steps(200), 128, 1e-3, 0.05),
+            Stage("video", steps(60), 96, 1e-3, 0.05),
+            Stage("query", steps(1100), 96, 1e-3, 0.05, cosine=True),
         ),
-        decoder=DecoderStage(steps=steps(1500), batch=256, learning_rate=2e-3, noise=0.8),
+        decoder=DecoderStage(steps=steps(3400), batch=256, learning_rate=2e-3, noise=0.8),
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import socket
@@ -216,14 +217,18 @@ def test_broken_and_oversized_messages_over_the_wire(server: ServerThread) -> No
                     socket.recv(timeout=20)
             assert closed.value.rcvd is not None and closed.value.rcvd.code == 1008
         with page(server, max_size=None) as socket:
-            socket.send(b"x" * (3 << 20))
             with pytest.raises(ConnectionClosed) as closed:
+                socket.send(b"x" * (3 << 20))  # the server may shut before all is sent
                 while True:
                     socket.recv(timeout=20)
-            assert closed.value.rcvd is not None and closed.value.rcvd.code == 1009
+            # Shut while still sending, a page may be reset before it reads why.
+            assert closed.value.rcvd is None or closed.value.rcvd.code == 1009
         raw = socket_of(server)
-        raw.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * 100_000 + b"\r\n\r\n")
-        assert b"400" in raw.recv(1000) or True
+        reply = b""
+        with contextlib.suppress(ConnectionError):
+            raw.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"y" * (8 << 20))
+            reply = raw.recv(1000)
+        assert reply == b"" or reply.startswith(b"HTTP/1.1 4")
         raw.close()
         assert take(calm, "score")
 

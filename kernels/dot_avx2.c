@@ -106,8 +106,9 @@ AVX2 static double sum_distance_avx2(const double *a, double scale_a, const doub
     size_t i = 0;
     for (; i + 16 <= n; i += 16) {
         for (size_t j = 0; j < 4; j++) {
+            /* Both products rounded, none fused: two equal means must lie 0 apart. */
             __m256d scaled_b = _mm256_mul_pd(_mm256_loadu_pd(b + i + 4 * j), scales_b);
-            __m256d difference = _mm256_fmsub_pd(_mm256_loadu_pd(a + i + 4 * j), scales_a, scaled_b);
+            __m256d difference = _mm256_sub_pd(_mm256_mul_pd(_mm256_loadu_pd(a + i + 4 * j), scales_a), scaled_b);
             sums[j] = _mm256_fmadd_pd(difference, difference, sums[j]);
         }
     }

@@ -108,8 +108,9 @@ AVX512 static double sum_square_avx512(const double *sum, double scale, size_t n
 
 AVX512 static inline __m512d scaled_difference_8(const double *a, __m512d scale_a, const double *b, __m512d scale_b,
                                                  __mmask8 lanes) {
+    /* Both products rounded, none fused: two equal means must lie 0 apart. */
     __m512d scaled_b = _mm512_mul_pd(_mm512_maskz_loadu_pd(lanes, b), scale_b);
-    return _mm512_fmsub_pd(_mm512_maskz_loadu_pd(lanes, a), scale_a, scaled_b);
+    return _mm512_sub_pd(_mm512_mul_pd(_mm512_maskz_loadu_pd(lanes, a), scale_a), scaled_b);
 }
 
 AVX512 static double sum_distance_avx512(const double *a, double scale_a, const double *b, double scale_b, size_t n) {

@@ -53,6 +53,7 @@ def compile_flags() -> tuple[list[str], list[str]]:
     debug = os.environ.get("VLJEPA_DEBUG") == "1"
     compile_args = [
         "-std=gnu11",
+        "-ffp-contract=off",  # products are fused where a kernel says so
         "-O0" if debug else "-O3",
         "-g",
         "-fvisibility=hidden",

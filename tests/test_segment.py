@@ -65,9 +65,10 @@ def test_finds_the_changes_of_subject() -> None:
 
 
 def test_identical_embeddings_join_first() -> None:
-    rows = np.repeat(np.eye(4, dtype=np.float32), [5, 1, 3, 2], axis=0)
-    assert native.segment(rows, 4).tolist() == [0, 5, 6, 9]
-    assert native.segment(rows[:5], 2).tolist() == [0, 4]  # ties: the earlier pair joins first
+    for width in (4, 40):  # below and above the kernels' own step
+        rows = np.repeat(np.eye(width, dtype=np.float32)[:4], [5, 1, 3, 2], axis=0)
+        assert native.segment(rows, 4).tolist() == [0, 5, 6, 9]
+        assert native.segment(rows[:5], 2).tolist() == [0, 4]  # ties: the earlier pair joins first
 
 
 def test_a_day_of_windows_takes_seconds() -> None:

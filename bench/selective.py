@@ -16,12 +16,12 @@ import numpy as np
 import numpy.typing as npt
 
 from .. import world
+from ..calibration.cider import cider, plain
 from ..calibration.recording import Recording, record
 from ..calibration.world_streams import timed_frames
 from ..runtime.gate import Gate, segment
 from ..runtime.model import Model
 from ..runtime.options import GateOptions
-from .cider import cider, plain
 
 Floats = npt.NDArray[np.float32]
 RATES_HZ = (0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0)

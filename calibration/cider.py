@@ -1,4 +1,8 @@
-"""CIDEr-D (arXiv 1411.5726): how much a text says what reference texts say, by weighted n-grams."""
+"""CIDEr between captions, equal to pycocoevalcap's (CIDEr-D: clipped, length-penalised, times 10).
+
+Texts are compared as they are, split at spaces; `plain` lowers them and takes punctuation away.
+The n-gram weights come from the references given, so a score belongs to its whole set of captions.
+"""
 
 from __future__ import annotations
 
@@ -7,66 +11,69 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 
-import numpy as np
-
-Gram = tuple[str, ...]
-LONGEST = 4
-_SIGMA = 6.0
+N = 4
+SIGMA = 6.0
+_Vector = list[dict[tuple[str, ...], float]]
 
 
-def words(text: str) -> list[str]:
-    """Lower-case words without punctuation."""
-    return re.findall(r"[\w']+", text.lower())
+def plain(text: str) -> str:
+    """Lower case, no punctuation, single spaces."""
+    return " ".join(re.findall(r"[\w'-]+", text.lower()))
 
 
-def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> float:
-    """Mean CIDEr-D of each candidate against its references, on the usual scale of 0 to 10.
+def cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> list[float]:
+    """Score of each candidate against its own references.
 
-    How rare an n-gram is comes from the references themselves; one text alone has no such measure,
-    and gives 0. ValueError where the two differ in number.
+    Raises ValueError where the two lists differ in length or one has no reference.
     """
-    if len(candidates) != len(references):
-        raise ValueError(f"{len(candidates)} candidates but {len(references)} references")
-    if not candidates:
-        raise ValueError("no candidates")
-    counted = [[_grams(reference) for reference in group] for group in references]
-    documents: Counter[Gram] = Counter()
-    for group in counted:
-        documents.update({gram for grams in group for gram in grams})
-    logs = {gram: math.log(max(1.0, count)) for gram, count in documents.items()}
-    total = math.log(len(references))
+    if len(candidates) != len(references) or not all(references):
+        raise ValueError("every candidate wants at least one reference")
+    counted = [[_ngrams(text) for text in texts] for texts in references]
+    documents = Counter(gram for texts in counted for gram in set().union(*texts))
+    log_count = math.log(len(candidates)) if candidates else 0.0
     scores = []
-    for candidate, group in zip(candidates, counted, strict=True):
-        mine = _grams(candidate)
-        each = [_similarity(mine, reference, logs, total) for reference in group]
-        scores.append(10.0 * float(np.mean(each)) if each else 0.0)
-    return float(np.mean(scores))
+    for candidate, texts in zip(candidates, counted, strict=True):
+        vector = _vector(_ngrams(candidate), documents, log_count)
+        found = [_similarity(vector, _vector(text, documents, log_count)) for text in texts]
+        scores.append(10 * sum(found) / len(found))
+    return scores
 
 
-def _grams(text: str) -> Counter[Gram]:
-    tokens = words(text)
+def _ngrams(text: str) -> Counter[tuple[str, ...]]:
+    words = text.split()
     return Counter(
-        tuple(tokens[i : i + n]) for n in range(1, LONGEST + 1) for i in range(len(tokens) - n + 1)
+        tuple(words[i : i + n]) for n in range(1, N + 1) for i in range(len(words) - n + 1)
     )
 
 
+def _vector(
+    counts: Counter[tuple[str, ...]], documents: Counter[tuple[str, ...]], log_count: float
+) -> tuple[_Vector, list[float], int]:
+    """tf-idf per n, their norms, and the length that the penalty sees (in bigrams, as upstream)."""
+    vector: _Vector = [{} for _ in range(N)]
+    squares = [0.0] * N
+    length = 0
+    for gram, count in counts.items():
+        n = len(gram) - 1
+        weight = count * (log_count - math.log(max(1.0, documents[gram])))
+        vector[n][gram] = weight
+        squares[n] += weight * weight
+        if n == 1:
+            length += count
+    return vector, [math.sqrt(square) for square in squares], length
+
+
 def _similarity(
-    mine: Counter[Gram], theirs: Counter[Gram], logs: dict[Gram, float], total: float
+    candidate: tuple[_Vector, list[float], int], reference: tuple[_Vector, list[float], int]
 ) -> float:
-    """Mean over n of the clipped cosine, less for another length (in bigrams, as pycocoevalcap)."""
-    lengths = [sum(count for gram, count in of.items() if len(gram) == 2) for of in (mine, theirs)]
-    penalty = math.exp(-((lengths[0] - lengths[1]) ** 2) / (2 * _SIGMA**2))
-    result = 0.0
-    for n in range(1, LONGEST + 1):
-        a, b = (
-            {gram: count * (total - logs.get(gram, 0.0)) for gram, count in of.items()}
-            for of in (
-                {g: c for g, c in mine.items() if len(g) == n},
-                {g: c for g, c in theirs.items() if len(g) == n},
-            )
+    total = 0.0
+    penalty = math.exp(-((candidate[2] - reference[2]) ** 2) / (2 * SIGMA**2))
+    for n in range(N):
+        mine, theirs = candidate[0][n], reference[0][n]
+        value = sum(
+            min(w, theirs[gram]) * theirs[gram] for gram, w in mine.items() if gram in theirs
         )
-        norms = math.sqrt(sum(v * v for v in a.values()) * sum(v * v for v in b.values()))
-        if norms > 0:
-            shared = sum(min(v, b[g]) * b[g] for g, v in a.items() if g in b)
-            result += shared / norms * penalty
-    return result / LONGEST
+        if candidate[1][n] and reference[1][n]:
+            value /= candidate[1][n] * reference[1][n]
+        total += value * penalty
+    return total / N

@@ -22,7 +22,7 @@ from ..export.manifest import Manifest
 from ..runtime.model import Model, load
 from ..runtime.options import GateOptions
 from . import quantise
-from .cider import cider
+from .cider import cider, plain
 from .gate import match, told_shifts
 from .recording import Recording
 from .windows import WORLD, open_windows
@@ -167,11 +167,17 @@ def compare(
             if decodes
             else None
         ),
-        decoded_cider=cider(runs[1].texts, [[t] for t in runs[0].texts]) if decodes else None,
+        decoded_cider=mean_cider(runs[1].texts, [[t] for t in runs[0].texts]) if decodes else None,
         size_share=sides[1].bytes / sides[0].bytes,
         seconds=time.monotonic() - started,
         cosines=tuple(float(c) for c in cosines),
     )
+
+
+def mean_cider(candidates: Sequence[str], references: Sequence[Sequence[str]]) -> float:
+    """Mean CIDEr of texts without regard to case and punctuation, 0..10; ValueError as `cider`."""
+    plain_references = [[plain(text) for text in group] for group in references]
+    return float(np.mean(cider([plain(text) for text in candidates], plain_references)))
 
 
 def shift_agreement(
@@ -285,7 +291,9 @@ def _side(
         wanted = np.unique(right)
         retrieval = float(np.mean(right[(texts[wanted] @ rows.T).argmax(1)] == wanted))
         if run.texts:
-            told = cider(run.texts, [[c.caption, world.canonical_caption(c.scene)] for c in clips])
+            told = mean_cider(
+                run.texts, [[c.caption, world.canonical_caption(c.scene)] for c in clips]
+            )
     return Side(
         bundle=folder.name,
         precision=manifest.precision,

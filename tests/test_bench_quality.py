@@ -6,8 +6,8 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from vljepa_edge.bench.cider import cider, plain
 from vljepa_edge.bench.selective import Annotated, Decode, quality, uniform, ward
+from vljepa_edge.calibration.cider import cider, plain
 from vljepa_edge.calibration.recording import Recording
 
 from vljepa_edge import world

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from ... import world
-from ..cider import cider, plain
+from ...calibration.cider import cider, plain
 from .context import Context
 from .score import Score, missing, score
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from ... import world
+from ...calibration.cider import plain
 from ...calibration.recording import Recording
 from ...runtime.options import GateOptions
-from ..cider import plain
 from ..selective import Annotated, Floats, annotate, curve_points
 from .context import BATCH, CAPTION_QUERY, Context
 from .score import Score, missing, score

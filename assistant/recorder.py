@@ -33,9 +33,10 @@ class _Open:
 
     sum: npt.NDArray[np.float64] | None = None
     row: SegmentRow | None = None
-    shift_ns: int = 0  # the stream's time at which the gate's segment began
+    shift: int = 0  # the window whose shift began the gate's segment
     pending: EmbeddingEvent | None = None
-    texts: dict[int, str] = field(default_factory=dict)  # by the segment's beginning
+    shifts: deque[int] = field(default_factory=lambda: deque(maxlen=_ROWS_WITH_TEXT_TO_COME))
+    texts: dict[int, str] = field(default_factory=dict)  # by the shift that began the segment
     parts: deque[tuple[int, SegmentRow]] = field(
         default_factory=lambda: deque(maxlen=_ROWS_WITH_TEXT_TO_COME)
     )
@@ -88,7 +89,8 @@ class Recorder:
                 if state.pending is not None and state.pending.window != event.window:
                     self._place(state, epoch_ns)
                 state.row = state.sum = None
-                state.shift_ns = event.start_ns
+                state.shift = event.window
+                state.shifts.append(event.window)
             elif isinstance(event, TextEvent):
                 self._name(event)
             elif isinstance(event, EndEvent):
@@ -106,14 +108,14 @@ class Recorder:
         if row is not None and started_ns - row.start_ns > LONGEST_S * 1e9:
             row = None
         if row is None or state.sum is None:
-            text = state.texts.get(state.shift_ns, "")
+            text = state.texts.get(state.shift, "")
             picture = self._thumbnail() if self._thumbnail is not None else None
             mean = event.embedding.copy()
             end_ns = epoch_ns + event.end_ns
             row = SegmentRow(self.source, event.query, started_ns, end_ns, text, 1, mean, picture)
             state.sum = event.embedding.astype(np.float64)
             state.row = row
-            state.parts.append((state.shift_ns, row))
+            state.parts.append((state.shift, row))
         else:
             state.sum += event.embedding
             row.windows += 1
@@ -126,12 +128,18 @@ class Recorder:
         state = self._open.get(event.query)
         if state is None:
             return
+        # Told by the shift, not by time: the gate cuts some windows before the shift at which it
+        # was sure, so that a segment may begin before the shift of the one before it.
+        closed = event.reason == "close"
+        last = [at for at in state.shifts if at < event.window + (0 if closed else 1)]
+        if not last:
+            return
         # Its row may not be there yet: the segment's first prediction waits to be placed.
-        state.texts[event.start_ns] = event.text
+        state.texts[last[-1]] = event.text
         while len(state.texts) > _ROWS_WITH_TEXT_TO_COME:
             del state.texts[next(iter(state.texts))]
-        for shift_ns, row in state.parts:
-            if shift_ns == event.start_ns:
+        for shift, row in state.parts:
+            if shift == last[-1]:
                 row.text = event.text
                 self._dirty[id(row)] = row
 

@@ -15,15 +15,17 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from assistant_page import DEMO
 from conftest import Cli
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from vljepa_edge.assistant import Memory, MemoryFileError, erase
+from vljepa_edge.assistant import Assistant, Memory, MemoryFileError, erase
 from vljepa_edge.assistant.diary import day_span, write_diary
 from vljepa_edge.assistant.memory import BundleId, SegmentRow
 from vljepa_edge.assistant.recorder import Recorder
 from vljepa_edge.assistant.vectors import VectorTable, dequantise, quantise
 from vljepa_edge.runtime.events import EmbeddingEvent, ShiftEvent, TextEvent
+from vljepa_edge.runtime.options import GateOptions, StreamOptions
 
 WIDTH = 64
 BUNDLE = BundleId("ab" * 32, "test", WIDTH)
@@ -312,3 +314,14 @@ def test_memory_verbs(tmp_path: Path, cli: Cli) -> None:
     for verb in (["show"], ["search", "x"], ["export"], ["erase", "--yes"]):
         missing = cli("memory", verb[0], path, *verb[1:])
         assert missing.returncode == 2 and "no such memory" in missing.stderr, verb
+
+
+def test_every_caption_is_remembered(nano_bundle: Path, tmp_path: Path) -> None:
+    """Also where the gate cuts some windows before the shift at which it was sure."""
+    options = StreamOptions(gate=GateOptions(smoothing=2, confirm=2))
+    with Assistant(nano_bundle, DEMO, tmp_path / "m", options=options) as assistant:
+        captions = [caption.text for caption in assistant.captions(final=True)]
+    with Memory(tmp_path / "m", read_only=True) as memory:
+        remembered = [one.text for one in memory.segments()]
+    assert len(captions) > 8
+    assert remembered == captions

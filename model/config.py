@@ -211,8 +211,8 @@ def _build(cls: type[VLJEPAConfig], values: dict[str, Any]) -> VLJEPAConfig:
     return cls(**nested)
 
 
-def nano(vocabulary: int = 1024) -> VLJEPAConfig:
-    """The embedded default: 8 frames x 128^2, about 6.7 M parameters, trained on sprite world."""
+def nano(vocabulary: int = 2048) -> VLJEPAConfig:
+    """The embedded default: 8 frames x 128^2, about 7.6 M parameters, trained on sprite world."""
 
     def stack(layers: int) -> TransformerConfig:
         return TransformerConfig(

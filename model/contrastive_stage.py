@@ -1,4 +1,5 @@
-"""The contrastive stages: predicted embeddings against the Y-Encoder's, by InfoNCE."""
+"""The contrastive stages: predicted embeddings against the Y-Encoder's, by InfoNCE or another
+loss."""
 
 from __future__ import annotations
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 
 from .. import world
 from .data import Batch, WorldBatches, batches
-from .losses import info_nce
+from .losses import LossName, embedding_loss
 from .optimizers import Optimizers
 from .recipe import Recipe, Stage
 from .tokenizer import encode_batch
@@ -25,29 +26,49 @@ QUERY_MULTIPLE = 16
 
 
 def contrastive_step(
-    model: VLJEPA, tokenizer: Tokenizer, batch: Batch, frozen: bool = False
+    model: VLJEPA,
+    tokenizer: Tokenizer,
+    batch: Batch,
+    frozen: bool = False,
+    loss: LossName = "infonce",
+    generator: torch.Generator | None = None,
 ) -> Tensor:
-    """Bi-directional InfoNCE of one batch, BF16 autocast; `frozen`: X-Encoder left as it is."""
+    """The loss of one batch, BF16 autocast; `frozen`: X-Encoder left as it is.
+
+    A clip is encoded once for all of its rows, and a text once for all rows that share it.
+    """
     config = model.config
     query_ids, query_mask = encode_batch(
         tokenizer, batch.queries, config.predictor.max_query_tokens, config.special_tokens
     )
     padding = (0, -query_ids.shape[1] % QUERY_MULTIPLE)
     query_ids, query_mask = F.pad(query_ids, padding), F.pad(query_mask, padding)
+    number = {text: i for i, text in enumerate(dict.fromkeys([*batch.texts, *batch.negatives]))}
     ids, mask = encode_batch(
-        tokenizer, batch.texts + batch.negatives, config.y_encoder.max_tokens, config.special_tokens
+        tokenizer, list(number), config.y_encoder.max_tokens, config.special_tokens
     )
     with torch.autocast("cpu", dtype=torch.bfloat16):
         with torch.set_grad_enabled(not frozen):
             visual = model.x_encoder(batch.frames)
         query = model.predictor.embed_tokens(query_ids)
-        predicted = model.predictor(visual, query, query_mask)
+        predicted = model.predictor(visual[batch.clips], query, query_mask)
         texts = model.y_encoder(ids, mask)
-    count = len(batch.texts)
-    same = batch.keys[:, None] == batch.keys[None]
-    extra = texts[count:] if batch.negatives else None
-    extra_same = batch.keys[:, None] == batch.negative_keys[None] if batch.negatives else None
-    return info_nce(predicted, texts[:count], model.logit_scale, same, extra, extra_same)
+    rows = torch.tensor([number[text] for text in batch.texts])
+    same = (batch.keys[:, None] == batch.keys[None]) | (rows[:, None] == rows[None])
+    extra = extra_same = None
+    if batch.negatives:
+        extra = texts[torch.tensor([number[text] for text in batch.negatives])]
+        extra_same = batch.keys[:, None] == batch.negative_keys[None]
+    return embedding_loss(
+        loss,
+        predicted,
+        texts[rows],
+        model.logit_scale,
+        same=same,
+        extra=extra,
+        extra_same=extra_same,
+        generator=generator,
+    )
 
 
 def train_contrastive(
@@ -73,21 +94,26 @@ def train_contrastive(
     optimizer = Optimizers(model.named_parameters(), recipe.weight_decay, multiplier)
     if resumed is not None:
         optimizer.load_state_dict(resumed)
-    dataset = WorldBatches(world_config, stage.task, stage.batch, recipe.seed, stage.steps)
+    dataset = WorldBatches(
+        world_config, stage.task, stage.batch, recipe.seed, stage.steps, stage.questions
+    )
     parameters = optimizer.parameters()
-    started, losses = time.monotonic(), []
+    started, losses, rows = time.monotonic(), [], 0
     for step, batch in enumerate(batches(dataset, first, workers), first):
         rate = rate_at(stage, step)
-        loss = contrastive_step(model, tokenizer, batch, frozen=stage.x_encoder_lr == 0)
+        generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
+        frozen = stage.x_encoder_lr == 0
+        loss = contrastive_step(model, tokenizer, batch, frozen, stage.loss, generator)
         loss.backward()  # type: ignore[no-untyped-call]
         nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
         optimizer.step(rate)
         latest = float(loss.detach())
         losses.append(latest)
+        rows += len(batch.texts)
         if (step + 1) % 20 == 0 or step + 1 == stage.steps:
-            speed = stage.batch * len(losses) / (time.monotonic() - started)
+            speed = rows / (time.monotonic() - started)
             log.write(stage.task, step + 1, float(np.mean(losses)), rate, speed)
-            started, losses = time.monotonic(), []
+            started, losses, rows = time.monotonic(), [], 0
         if progress is not None:
             progress(stage.task, step + 1, stage.steps, latest)
         if (step + 1) % save_every == 0 and step + 1 < stage.steps:

@@ -18,19 +18,34 @@ from .. import world
 
 Task = Literal["image", "video", "query"]
 CAPTION_QUERY = "what is happening?"
-WRONG_MOTIONS = 3
-# Questions about the motion are asked more often: nothing else is as hard to see.
-MOTION_SHARE = 0.35
+WRONG_MOTIONS = 2
+WRONG_ANSWERS = 3
+# How often a kind of question is drawn; objects and what is easily confused come up more often.
+_KIND_WEIGHT = {
+    "object": 3.0,
+    "motion": 2.0,
+    "presence": 2.0,
+    "count": 1.5,
+    "complex count": 1.5,
+    "colour": 1.0,
+    "size": 0.7,
+    "relation": 2.0,
+    "role": 2.0,
+    "next": 1.0,
+}
+_OF_MOTION = frozenset({"motion", "next", "role"})
 
 
 @dataclass
 class Batch:
-    """`frames` uint8 [B,T,3,H,W]; one query and one target text per row.
+    """`frames` uint8 [B,T,3,H,W] and R rows: a query, its target text, and which clip it asks.
 
-    `keys` int64 [B] tell which rows mean the same; `negatives` are wrong texts [X] with their keys.
+    `clips` int64 [R]; `keys` int64 [R] tell which rows mean the same; `negatives` are wrong texts
+    [X] with their keys.
     """
 
     frames: Tensor
+    clips: Tensor
     queries: list[str]
     texts: list[str]
     keys: Tensor
@@ -44,8 +59,24 @@ def meaning(query_kind: str, canonical: str) -> int:
     return int.from_bytes(digest, "little") >> 1
 
 
+def variants(
+    scene: world.Scene, config: world.WorldConfig, rng: np.random.Generator, motions: int
+) -> Iterator[world.Scene]:
+    """Scenes that differ in one thing: the object, what triplets replace and swap, and `motions`
+    other motions. They are for texts: nothing is laid out anew."""
+    yield dataclasses.replace(scene, object=world.pick(rng, config.objects))
+    for kind in world.TRIPLET_KINDS:
+        changed = world.change_one(rng, scene, kind, config)
+        if changed is not None:
+            yield changed
+    for i in rng.permutation(len(config.motions))[:motions]:
+        motion = config.motions[int(i)]
+        if scene.other is not None or not world.is_event_of_two(motion):
+            yield dataclasses.replace(scene, motion=motion)
+
+
 class WorldBatches(Dataset[Batch]):
-    """Batch `step` of a stage; in "query" batches `caption_share` of the rows are captions."""
+    """Batch `step` of a stage: each of `batch` clips has its caption and `questions` questions."""
 
     def __init__(
         self,
@@ -54,11 +85,11 @@ class WorldBatches(Dataset[Batch]):
         batch: int,
         seed: int,
         steps: int,
-        caption_share: float = 0.4,
+        questions: int = 0,
         stream_share: float = 0.2,
     ) -> None:
         self.config, self.task, self.batch, self.seed, self.steps = config, task, batch, seed, steps
-        self.caption_share, self.stream_share = caption_share, stream_share
+        self.questions, self.stream_share = questions, stream_share
 
     def __len__(self) -> int:
         return self.steps
@@ -66,24 +97,40 @@ class WorldBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         cv2.setNumThreads(1)
         rng = np.random.default_rng((self.seed, len(self.task), step))
-        frames, queries, texts, keys = [], [], [], []
-        negatives, negative_keys = [], []
+        frames, clips = [], []
+        queries: list[str] = []
+        texts: list[str] = []
+        keys: list[int] = []
+        wrong: dict[str, int] = {}
         for i in range(self.batch):
             clip = self._clip(step * self.batch + i, rng)
-            query, text, kind, canonical = self._target(clip, rng)
             frames.append(clip.frames)
-            queries.append(query)
-            texts.append(text)
-            keys.append(meaning(kind, canonical))
-            if kind == "caption":
-                for scene in self._wrong(clip.scene, rng):
-                    negatives.append(self._caption(scene, rng))
-                    negative_keys.append(meaning(kind, self._canonical(scene)))
+            queries.append(self._caption_query(rng))
+            texts.append(self._caption(clip.scene, rng))
+            keys.append(meaning("caption", self._canonical(clip.scene)))
+            for scene in variants(clip.scene, self.config, rng, self._wrong_motions()):
+                wrong[self._caption(scene, rng)] = meaning("caption", self._canonical(scene))
+            for question in self._questions(clip.scene, rng):
+                queries.append(question.query)
+                texts.append(question.answer)
+                keys.append(meaning("answer", question.answer))
+                others = [text for text in question.candidates if text != question.answer]
+                for j in rng.permutation(len(others))[:WRONG_ANSWERS]:
+                    wrong[others[int(j)]] = meaning("answer", others[int(j)])
+            clips += [i] * (len(texts) - len(clips))
+        for text in texts:
+            wrong.pop(text, None)
         video = torch.from_numpy(np.stack(frames)).permute(0, 1, 4, 2, 3).contiguous()
         if self.task == "image":  # an image is one frame repeated to a whole tubelet
             video = video.repeat_interleave(2, 1)
         return Batch(
-            video, queries, texts, torch.tensor(keys), negatives, torch.tensor(negative_keys)
+            video,
+            torch.tensor(clips),
+            queries,
+            texts,
+            torch.tensor(keys),
+            list(wrong),
+            torch.tensor(list(wrong.values()), dtype=torch.int64),
         )
 
     def _clip(self, index: int, rng: np.random.Generator) -> world.Clip:
@@ -93,18 +140,26 @@ class WorldBatches(Dataset[Batch]):
             return world.sample_stream_clip(self.seed, index, self.config)
         return world.sample_clip(self.seed, index, self.config)
 
-    def _target(self, clip: world.Clip, rng: np.random.Generator) -> tuple[str, str, str, str]:
-        """(query, target text, kind, canonical text)."""
-        if self.task != "query" or rng.random() < self.caption_share:
-            query = CAPTION_QUERY
-            if self.task == "query" and rng.random() < 0.3:
-                query = str(rng.choice(world.CAPTION_QUERIES))
-            return query, self._caption(clip.scene, rng), "caption", self._canonical(clip.scene)
-        questions = [q for q in world.questions(clip.scene, rng) if q.kind != "caption"]
-        if rng.random() < MOTION_SHARE:
-            questions = [q for q in questions if q.kind == "motion"]
-        question = questions[int(rng.integers(len(questions)))]
-        return question.query, question.answer, question.kind, question.answer
+    def _caption_query(self, rng: np.random.Generator) -> str:
+        if self.questions and rng.random() < 0.3:
+            return str(rng.choice(world.CAPTION_QUERIES))
+        return CAPTION_QUERY
+
+    def _questions(self, scene: world.Scene, rng: np.random.Generator) -> list[world.Question]:
+        """Some of a scene's questions, of different kinds; a picture isn't asked for motion."""
+        if not self.questions:
+            return []
+        left = [q for q in world.questions(scene, rng, self.config) if q.kind in _KIND_WEIGHT]
+        if self.task == "image":
+            left = [q for q in left if q.kind not in _OF_MOTION]
+        weights = np.array([_KIND_WEIGHT[q.kind] for q in left])
+        count = min(self.questions, len(left))
+        drawn = rng.choice(len(left), count, replace=False, p=weights / weights.sum())
+        return [left[int(i)] for i in drawn]
+
+    def _wrong_motions(self) -> int:
+        # In a batch nearly every negative shows another object; motions need their own.
+        return 0 if self.task == "image" else WRONG_MOTIONS
 
     def _caption(self, scene: world.Scene, rng: np.random.Generator) -> str:
         make = world.image_caption if self.task == "image" else world.caption
@@ -114,18 +169,6 @@ class WorldBatches(Dataset[Batch]):
         if self.task == "image":
             return world.canonical_image_caption(scene)
         return world.canonical_caption(scene)
-
-    def _wrong(self, scene: world.Scene, rng: np.random.Generator) -> Iterator[world.Scene]:
-        """Scenes that differ in one thing: another object, another motion, another colour."""
-        other = self.config.objects[int(rng.integers(len(self.config.objects)))]
-        yield dataclasses.replace(scene, object=other)
-        if self.task != "image":
-            # In a batch nearly every negative shows another object; motions need their own.
-            for i in rng.permutation(len(self.config.motions))[:WRONG_MOTIONS]:
-                yield dataclasses.replace(scene, motion=self.config.motions[int(i)])
-        if scene.colour is not None:
-            colours = list(world.COLOURS)
-            yield dataclasses.replace(scene, colour=colours[int(rng.integers(len(colours)))])
 
 
 def batches(dataset: WorldBatches, start: int, workers: int) -> Iterator[Batch]:
@@ -155,7 +198,8 @@ QUESTION_WORDS = (
 
 
 def corpus(config: world.WorldConfig, seed: int, count: int) -> Iterator[str]:
-    """`count` sentences of each kind (captions, image captions, question words), without pixels."""
+    """`count` sentences of each kind (captions, image captions, answers, question words, words
+    held out from captions), without pixels."""
     rng = np.random.default_rng((seed, 77))
     for i in range(count):
         scene = world.sample_scene(rng, config, split="train")
@@ -163,3 +207,7 @@ def corpus(config: world.WorldConfig, seed: int, count: int) -> Iterator[str]:
         yield world.image_caption(scene, rng)
         yield world.canonical_caption(scene)
         yield QUESTION_WORDS[i % len(QUESTION_WORDS)]
+        for question in world.questions(scene, rng, config)[:4]:
+            yield question.query
+        if config.version > 1:
+            yield world.held_out_caption(scene) or ""

@@ -2,8 +2,9 @@
 
 The paper's X-Encoder comes pretrained (V-JEPA 2) and is frozen. nano's world has no such encoder,
 but it knows the truth of every patch, so nano's encoder is pretrained on that: from each token on
-an object one linear layer tells the object, its colour, size, count, relation and motion, and its
-travel, growth, turn and fading between the two frames. The heads are thrown away afterwards.
+an object one linear layer tells the object and its colour; on the main object also size, count,
+relation and motion, and its travel, growth, turn and fading between the two frames. The heads are
+thrown away afterwards.
 """
 
 from __future__ import annotations
@@ -100,6 +101,10 @@ class DenseBatches(Dataset[DenseBatch]):
             video, torch.from_numpy(np.stack(labels)), torch.from_numpy(np.stack(rates))
         )
 
+    @staticmethod
+    def _colour(name: str | None) -> int:
+        return 0 if name is None else 1 + list(world.COLOURS).index(name)
+
     def _tokens(
         self, scene: world.Scene, truth: world.PatchTruth
     ) -> tuple[NDArray[np.int16], NDArray[np.float32]]:
@@ -113,7 +118,7 @@ class DenseBatches(Dataset[DenseBatch]):
         rows[1] = (
             1 + c.objects.index(scene.object),
             c.motions.index(scene.motion) if self.video else IGNORE,
-            0 if scene.colour is None else 1 + list(world.COLOURS).index(scene.colour),
+            self._colour(scene.colour),
             scene.count - 1,
             0 if scene.size is None else 1 + world.SIZES.index(scene.size),
             0 if scene.relation is None else 1 + world.RELATIONS.index(scene.relation),
@@ -121,6 +126,7 @@ class DenseBatches(Dataset[DenseBatch]):
         for number, item in enumerate(placed):
             if item is not None:
                 rows[2 + number, 0] = 1 + c.objects.index(item.object)
+                rows[2 + number, 2] = self._colour(item.colour)
         moved = np.where((truth.owner == 1)[..., None], truth.rates[:, None, None], np.nan)
         moved = moved.reshape(-1, RATES) * np.asarray(_RATE_SCALE)
         if not self.video:

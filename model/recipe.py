@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from .data import Task
+from .losses import LossName
 
 
 @dataclass(frozen=True)
@@ -25,7 +26,8 @@ class Stage:
     """One stretch of contrastive training.
 
     `y_encoder_lr` and `x_encoder_lr` multiply the learning rate of those components; an X-Encoder
-    at 0 is frozen, as in the paper.
+    at 0 is frozen, as in the paper. Each of the `batch` clips has its caption and `questions`
+    questions.
     """
 
     task: Task
@@ -36,6 +38,8 @@ class Stage:
     warmup: int = 100
     cosine: bool = False
     x_encoder_lr: float = 0.0
+    questions: int = 0
+    loss: LossName = "infonce"
 
 
 @dataclass(frozen=True)
@@ -83,15 +87,15 @@ def nano_recipe(scale: float = 1.0) -> Recipe:
         return max(2, round(count * scale))
 
     return Recipe(
-        text=TextStage(steps=steps(300), batch=384, learning_rate=2e-3),
+        text=TextStage(steps=steps(600), batch=384, learning_rate=2e-3),
         encoder=(
             EncoderStage("image", steps(1600), 128, 1e-3),
             EncoderStage("video", steps(1600), 96, 1e-3, cosine=True),
         ),
         stages=(
-            Stage("image", steps(200), 128, 1e-3, 0.05),
+            Stage("image", steps(1000), 96, 1e-3, 0.05, questions=1),
             Stage("video", steps(60), 96, 1e-3, 0.05),
-            Stage("query", steps(1100), 96, 1e-3, 0.05, cosine=True),
+            Stage("query", steps(1500), 64, 1e-3, 0.05, questions=2, cosine=True),
         ),
         decoder=DecoderStage(steps=steps(3400), batch=256, learning_rate=2e-3, noise=0.8),
     )

@@ -8,7 +8,6 @@ is nothing left to learn from. This stage stands in for that pretraining.
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from collections.abc import Callable
 
@@ -18,7 +17,7 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from .. import world
-from .data import meaning
+from .data import meaning, variants
 from .losses import info_nce
 from .recipe import TextStage
 from .tokenizer import encode_batch
@@ -26,13 +25,15 @@ from .vl_jepa import VLJEPA
 
 # Natural log of the inverse temperature of this stage.
 LOGIT_SCALE = 3.0
+# Share of captions whose other phrasing has words that no caption has, where the world has such.
+_HELD_OUT_WORDS = 0.3
 
 
 def text_pairs(
     config: world.WorldConfig, rng: np.random.Generator, count: int
 ) -> tuple[list[str], list[str], list[int]]:
-    """(a phrasing, another phrasing, key of the meaning): captions, some of them of one scene
-    with another motion, image captions, motions alone, and answers."""
+    """(a phrasing, another phrasing, key of the meaning): captions, two thirds of them of a scene
+    with one thing changed, image captions, motions alone, and answers."""
     first: list[str] = []
     second: list[str] = []
     keys: list[int] = []
@@ -45,21 +46,25 @@ def text_pairs(
     while len(first) < count:
         scene = world.sample_scene(rng, config, split="train")
         draw = rng.random()
-        if draw < 0.55:
-            for motion in (scene.motion, world.pick(rng, config.motions)):
-                told = dataclasses.replace(scene, motion=motion)
-                canonical = world.canonical_caption(told)
-                add("caption", canonical, world.caption(told, rng), world.caption(told, rng))
-        elif draw < 0.7:
+        if draw < 0.6:
+            changed = list(variants(scene, config, rng, 2))
+            picked = [changed[int(i)] for i in rng.permutation(len(changed))[:2]]
+            for told in (scene, *picked):
+                canonical, other = world.canonical_caption(told), world.caption(told, rng)
+                if config.version > 1 and rng.random() < _HELD_OUT_WORDS:
+                    other = world.held_out_caption(told) or other
+                add("caption", canonical, world.caption(told, rng), other)
+        elif draw < 0.72:
             canonical = world.canonical_image_caption(scene)
             add("image", canonical, world.image_caption(scene, rng), canonical)
-        elif draw < 0.85:
-            phrases = world.verb_phrases(scene.motion)
+        elif draw < 0.84:
+            phrases = world.verb_phrases(scene.motion, world.other_phrase(scene))
             canonical = f"it {phrases[0][1]}"
-            add("motion", canonical, f"it {world.pick(rng, phrases)[1]}", canonical)
+            add("answer", canonical, f"it {world.pick(rng, phrases)[1]}", canonical)
         else:
-            question = world.pick(rng, world.questions(scene, rng)[1:])
-            add(question.kind, question.answer, question.answer, question.answer)
+            for question in world.questions(scene, rng, config):
+                if question.kind != "caption":
+                    add("answer", question.answer, question.answer, question.answer)
     return first[:count], second[:count], keys[:count]
 
 
@@ -73,7 +78,12 @@ def text_step(
     with torch.autocast("cpu", dtype=torch.bfloat16):
         rows = model.y_encoder(ids, mask)
     one, other = rows.chunk(2)
-    return info_nce(one, other, torch.tensor(LOGIT_SCALE), keys[:, None] == keys[None])
+    number = {text: i for i, text in enumerate(dict.fromkeys(texts))}
+    which = torch.tensor([number[text] for text in texts]).view(2, -1)
+    same = keys[:, None] == keys[None]
+    for side in which:
+        same = same | (side[:, None] == side[None])
+    return info_nce(one, other, torch.tensor(LOGIT_SCALE), same)
 
 
 def train_text(

@@ -43,12 +43,14 @@ def train(
     save_every: int = 100,
     corpus_sentences: int = 20_000,
     compiled: bool = False,
+    x_encoder_from: Path | None = None,
     progress: Progress | None = None,
 ) -> VLJEPA:
     """Runs or resumes a recipe in `folder`; a checkpoint is left there every `save_every` steps.
 
     `compiled` runs X-Encoder and Predictor through torch.compile (needs a C++ compiler): a sixth
     more clips a second or better; rounding differs, so resume a run as it was begun.
+    `x_encoder_from` is a checkpoint whose X-Encoder is taken over; its own stages are left out.
     """
     world_config = world_config or world.WorldConfig(
         size=config.image_size, frames=config.frames, fps=config.fps
@@ -62,6 +64,10 @@ def train(
         tokenizer = train_tokenizer(sentences, config.y_encoder.transformer.vocabulary)
         _text_stage(model, tokenizer, world_config, recipe, folder, progress)
         state = {"stage": 0, "step": 0, "optimizer": None}
+        if x_encoder_from is not None:
+            given = checkpoint.load(x_encoder_from).model.x_encoder.state_dict()
+            model.x_encoder.load_state_dict(given)
+            state["stage"] = len(recipe.encoder)
     else:
         loaded = checkpoint.load(folder)
         model, tokenizer = loaded.model, loaded.tokenizer
@@ -72,7 +78,8 @@ def train(
     pretraining = len(recipe.encoder)
 
     def save(stage: int, step: int, optimizer: Resumable | None) -> None:
-        card = {"stage": names[stage] if stage < len(names) else "done", "step": step}
+        at = names[stage] if stage < len(names) else "done"
+        card = {"stage": at, "step": step, "world": world_config.version}
         checkpoint.save(folder, model, tokenizer, card)
         kept: dict[str, Any] = {"stage": stage, "step": step}
         kept["optimizer"] = optimizer.state_dict() if optimizer is not None else None

@@ -185,7 +185,7 @@ def _tiny_recipe() -> Recipe:
         encoder=(EncoderStage("image", 2, 4, 1e-3), EncoderStage("video", 3, 4, 1e-3, cosine=True)),
         stages=(
             Stage("image", 3, 4, 1e-3, 0.1, x_encoder_lr=1.0),
-            Stage("query", 3, 4, 1e-3, 0.1, cosine=True),
+            Stage("query", 3, 4, 1e-3, 0.1, cosine=True, questions=2),
         ),
         decoder=DecoderStage(steps=3, batch=4, learning_rate=1e-3, noise=0.5),
     )

@@ -27,7 +27,7 @@ from .scene import EVENTS_V2, MOTIONS_V1, Scene, WorldConfig
 from .states import StateChange, sample_state_change
 from .streams import Segment, Stream, frame_times, frames, make_stream, sample_stream_clip
 from .synonyms import HELD_OUT_SYNONYMS, SYNONYMS
-from .triplets import TRIPLET_KINDS, Triplet, sample_triplet
+from .triplets import TRIPLET_KINDS, Triplet, change_one, sample_triplet
 from .verbs import HELD_OUT_VERBS, held_out_verb_phrase, verb_phrases
 from .video import write_mp4, write_timeline
 from .vocabulary import COLOURS, OBJECTS, RELATIONS, SIZES, STYLES, plural
@@ -60,6 +60,7 @@ __all__ = [
     "canonical_caption",
     "canonical_image_caption",
     "caption",
+    "change_one",
     "frame_times",
     "frames",
     "held_out_caption",

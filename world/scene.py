@@ -13,6 +13,7 @@ from typing import Any
 from .vocabulary import OBJECTS, STYLES
 
 Point = tuple[float, float]
+VERSIONS = (1, 2)
 
 # The version-1 motions; see motions.py for what each one does.
 MOTIONS_V1: tuple[str, ...] = (
@@ -117,6 +118,14 @@ class WorldConfig:
             "segment_s": (1.5, 3.5),
         }
         return cls(**{**fields, **changes})
+
+    @classmethod
+    def of(cls, version: int, **changes: Any) -> WorldConfig:
+        """A version by its number, as a model's card tells it. ValueError for one unknown here."""
+        if version not in VERSIONS:
+            known = " and ".join(map(str, VERSIONS))
+            raise ValueError(f"sprite world has no version {version}; there are {known}")
+        return cls.v2(**changes) if version == 2 else cls(**changes)
 
 
 @dataclass(frozen=True)

@@ -39,7 +39,7 @@ class Triplet:
     other: str
 
 
-def _changed(
+def change_one(
     rng: np.random.Generator, scene: Scene, kind: str, config: WorldConfig
 ) -> Scene | None:
     """The scene with one thing replaced or two swapped; None where it has no such thing."""
@@ -102,7 +102,7 @@ def sample_triplet(
     rng = clip_rng(seed, index, split, 5)
     for _ in range(_TRIES):
         scene = sample_scene(rng, config, split=split)
-        wrong = _changed(rng, scene, kind, config)
+        wrong = change_one(rng, scene, kind, config)
         if wrong is not None:
             first, second = caption(scene, rng), caption(scene, rng)
             while second == first:

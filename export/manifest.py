@@ -164,6 +164,11 @@ class Provenance:
     tools: dict[str, str] = field(default_factory=dict)
     card: dict[str, Any] = field(default_factory=dict)
 
+    @property
+    def world(self) -> int:
+        """Version of sprite world that the model was trained on; 1 where the card tells none."""
+        return int(self.card.get("world", 1))
+
 
 @dataclass(frozen=True)
 class Manifest:

@@ -34,6 +34,11 @@ class Checkpoint:
     card: dict[str, Any]
     sha256: str
 
+    @property
+    def world(self) -> int:
+        """Version of sprite world that it was trained on; 1 where the card tells none."""
+        return int(self.card.get("world", 1))
+
 
 def save(
     folder: Path,

@@ -42,6 +42,7 @@ def release(folder: Path, output: Path, note: str = "") -> None:
     card = {
         "name": opened.model.config.name,
         "trained_on": "sprite world (docs/world.md), split train",
+        "world": int(opened.card.get("world", 1)),
         "parameters": opened.model.parameter_count(),
         "log": training_log(folder),
         "note": note,

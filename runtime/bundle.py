@@ -111,3 +111,19 @@ class Bundle:
         if not isinstance(manifest, dict):
             raise BundleError(f"{self.path}: bundle.json must hold an object")
         return manifest
+
+    def world(self) -> int:
+        """Version of sprite world that the model was trained on, by its card; 1 where none is told.
+
+        BundleError where that is no version number.
+        """
+        found: Any = self.manifest()
+        for name in ("provenance", "card", "world"):
+            found = found.get(name) if isinstance(found, dict) else None
+        if found is None:
+            return 1
+        if not isinstance(found, int) or isinstance(found, bool) or found < 1:
+            raise BundleError(
+                f"{self.path}: provenance.card.world is {found!r}, expected 1 or more"
+            )
+        return found

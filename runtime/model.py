@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 from vljepa_edge.runtime import description, queries
 from vljepa_edge.runtime._core import ffi, lib
-from vljepa_edge.runtime.bundle import COMPONENTS, default_bundle
+from vljepa_edge.runtime.bundle import COMPONENTS, Bundle, default_bundle
 from vljepa_edge.runtime.description import ModelDescription
 from vljepa_edge.runtime.engines import Array, Hooks, PythonEngine, core_tensors
 from vljepa_edge.runtime.errors import ArgumentError, check
@@ -162,6 +162,12 @@ class Model:
         core.struct_size = ffi.sizeof("vlj_model_description")
         check(lib.vlj_model_describe(self.pointer, core))
         return description.from_core(core)
+
+    @cached_property
+    def world(self) -> int:
+        """Version of sprite world that the bundle was trained on; 1 where its card tells none."""
+        with Bundle(self.path) as bundle:
+            return bundle.world()
 
     @cached_property
     def gate(self) -> GateOptions:

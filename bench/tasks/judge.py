@@ -23,6 +23,8 @@ class Judged:
     fps: float
     stride: int
     model: Model | None = None
+    # Version of sprite world that it was trained on.
+    world: int = 1
 
 
 def open_judged(path: Path | None) -> Judged:
@@ -35,7 +37,15 @@ def open_judged(path: Path | None) -> Judged:
         c = opened.model.config
         reference = Reference(opened.model, opened.tokenizer)
         return Judged(
-            reference, c.name, "PyTorch reference", "fp32", c.image_size, c.frames, c.fps, c.stride
+            reference,
+            c.name,
+            "PyTorch reference",
+            "fp32",
+            c.image_size,
+            c.frames,
+            c.fps,
+            c.stride,
+            world=opened.world,
         )
     deployed = load(path)
     about = deployed.description
@@ -49,4 +59,5 @@ def open_judged(path: Path | None) -> Judged:
         about.fps,
         about.stride,
         deployed,
+        deployed.world,
     )

@@ -52,20 +52,23 @@ class Report:
 
 def world_config(judged: Judged, version: int) -> world.WorldConfig:
     """A version of sprite world at the model's own size and rate."""
-    make = world.WorldConfig.v2 if version == 2 else world.WorldConfig
-    return make(size=judged.size, frames=judged.frames, fps=judged.fps)
+    return world.WorldConfig.of(version, size=judged.size, frames=judged.frames, fps=judged.fps)
 
 
 def run(
     judged: Judged,
     *,
-    version: int,
+    version: int | None = None,
     tasks: Sequence[str] = tuple(TASKS),
     clips: int = 1000,
     seed: int = 2,
     progress: Progress = lambda line: None,
 ) -> Report:
-    """Runs tasks on clips that training never draws. ValueError for an unknown task."""
+    """Runs tasks on clips that training never draws. ValueError for an unknown task.
+
+    `version` of sprite world; None: the one that the model was trained on.
+    """
+    version = version or judged.world
     for name in tasks:
         if name not in TASKS:
             raise ValueError(f"no task {name!r}; one of {', '.join(TASKS)}")

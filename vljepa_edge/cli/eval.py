@@ -27,9 +27,7 @@ import click
     "--world",
     "version",
     type=click.IntRange(1, 2),
-    default=1,
-    show_default=True,
-    help="Version of sprite world; the packaged bundle knows 1.",
+    help="Version of sprite world.  [default: the one MODEL was trained on]",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(
@@ -39,7 +37,7 @@ def command(
     seed: int,
     suite: str | None,
     tasks: tuple[str, ...],
-    version: int,
+    version: int | None,
     as_json: bool,
 ) -> None:
     """Judge MODEL on sprite world: a checkpoint folder (PyTorch, float32) or a bundle (C core).
@@ -62,17 +60,18 @@ def command(
         opened = checkpoint.load(model)
         config = opened.model.config
         size, frames, fps = config.image_size, config.frames, config.fps
+        known = opened.world
         embedder = Reference(opened.model, opened.tokenizer)
     else:
         deployed = load(model)
         about = deployed.description
         size, frames, fps = about.height, about.frames, about.fps
+        known = deployed.world
         embedder = Deployed(deployed)
     unknown = [split for split in splits if split not in world.SPLITS]
     if unknown:
         raise click.UsageError(f"no split {unknown[0]!r}; one of {', '.join(world.SPLITS)}")
-    make = world.WorldConfig.v2 if version == 2 else world.WorldConfig
-    config_world = make(size=size, frames=frames, fps=fps)
+    config_world = world.WorldConfig.of(version or known, size=size, frames=frames, fps=fps)
     rows = []
     for split in splits:
         with Output(f"eval {split}", clips) as out:
@@ -96,7 +95,12 @@ def command(
 
 
 def _suite(
-    model: Path | None, tasks: tuple[str, ...], version: int, clips: int, seed: int, as_json: bool
+    model: Path | None,
+    tasks: tuple[str, ...],
+    version: int | None,
+    clips: int,
+    seed: int,
+    as_json: bool,
 ) -> None:
     """Runs the tasks of the suite and prints their figures."""
     from vljepa_edge.bench.tasks.judge import open_judged

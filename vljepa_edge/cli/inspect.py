@@ -70,6 +70,8 @@ def _manifest_lines(manifest: dict[str, Any]) -> list[str]:
     if origin:
         licences = ", ".join(origin.get("licences", [])) or "none told"
         lines.append(f"from        {origin.get('checkpoint')}; licences: {licences}")
+        if world := origin.get("card", {}).get("world"):
+            lines.append(f"trained on  sprite world, version {world}")
     return lines
 
 

@@ -53,6 +53,8 @@ class Settings:
     bias_correction: bool = True
     attention: bool = False
     threads: int = 1
+    # Version of sprite world; None: the one that the bundle was trained on.
+    world: int | None = None
 
     @property
     def target(self) -> Format:
@@ -78,8 +80,9 @@ class Calibrator:
             self.about: ModelDescription = model.description
             self.queries = [query.text for query in model.queries]
             self.bundle_sha256 = self.about.bundle_sha256
+        self.world = settings.world or self.manifest.provenance.world
         self.windows: Windows = open_windows(
-            settings.data, self.about, settings.windows, settings.seed
+            settings.data, self.about, settings.windows, settings.seed, self.world
         )
         self.smoothing: dict[str, smooth.Smoothing] = {}
         self.observations = Observations("")
@@ -206,8 +209,10 @@ class Calibrator:
     def record(self) -> dict[str, object]:
         """What a bundle tells of how it was calibrated."""
         told = {key: value for key, value in asdict(self.settings).items() if key != "threads"}
+        told["world"] = self.world
         if told["data"] != "world":
             told["data"] = self.windows.name  # not a path of this machine
+            del told["world"]
         return {**told, "windows": self.observations.windows, "source": self.bundle_sha256}
 
 

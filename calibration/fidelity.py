@@ -105,18 +105,21 @@ def compare(
     seconds: float = 30.0,
     seed: int = 2,
     threads: int = 1,
+    version: int | None = None,
     progress: Progress | None = None,
 ) -> Fidelity:
     """Compares two bundles on held-out sprite world, or on clips (where nothing is known as true).
 
     `candidates`: object-motion captions to choose from. `streams`: how many streams of `seconds`
-    the gates watch, each with its own bundle's thresholds; 0 leaves shifts out. ExportError where
-    the two don't take the same windows.
+    the gates watch, each with its own bundle's thresholds; 0 leaves shifts out. `version` of sprite
+    world; None: the one that A was trained on. ExportError where the two don't take the same
+    windows.
     """
     started = time.monotonic()
     with load(a, threads=threads) as model_a, load(b, threads=threads) as model_b:
         _check_alike(model_a, model_b, a, b)
-        shown, truth = _shown(model_a, data, windows, seed)
+        version = version or model_a.world
+        shown, truth = _shown(model_a, data, windows, seed, version)
         queries = _queries(model_a)
         runs = (_Run(), _Run())
         for i, window in enumerate(shown):
@@ -125,12 +128,14 @@ def compare(
                 _window((model_a, model_b)[side], window, queries, runs[side])
             if progress is not None:
                 progress("windows", i + 1, len(shown))
-        bank = _bank(truth, model_a, candidates, seed)
+        bank = _bank(truth, model_a, candidates, seed, version)
         texts = tuple(_embed(m, bank, progress) for m in (model_a, model_b))
         recorded = None
         if streams and data == WORLD:
             recorded = tuple(
-                record_world(m, streams=streams, seconds=seconds, seed=seed, split=SPLIT)
+                record_world(
+                    m, streams=streams, seconds=seconds, seed=seed, split=SPLIT, version=version
+                )
                 for m in (model_a, model_b)
             )
     first = tuple(np.stack([rows[0] for rows in run.embeddings]) for run in runs)
@@ -148,7 +153,9 @@ def compare(
     return Fidelity(
         a=sides[0],
         b=sides[1],
-        data=f"sprite world, split {SPLIT}, seed {seed}" if data == WORLD else data,
+        data=(
+            f"sprite world version {version}, split {SPLIT}, seed {seed}" if data == WORLD else data
+        ),
         windows=len(shown),
         queries=tuple(queries),
         cosine_mean=float(cosines.mean()),
@@ -214,13 +221,13 @@ def _check_alike(model_a: Model, model_b: Model, a: Path, b: Path) -> None:
 
 
 def _shown(
-    model: Model, data: str, count: int, seed: int
+    model: Model, data: str, count: int, seed: int, version: int
 ) -> tuple[list[npt.NDArray[np.uint8]], list[world.Clip]]:
     """Windows, and for sprite world what they show."""
     about = model.description
     if data != WORLD:
         return [window for window, _ in open_windows(data, about, count, seed)], []
-    config = world.WorldConfig(size=about.height, frames=about.frames, fps=about.fps)
+    config = world.WorldConfig.of(version, size=about.height, frames=about.frames, fps=about.fps)
     clips = [world.sample_clip(seed, i, config, split=SPLIT) for i in range(count)]
     return [np.ascontiguousarray(clip.frames.transpose(0, 3, 1, 2)) for clip in clips], clips
 
@@ -252,9 +259,9 @@ def _caption(clip: world.Clip) -> str:
     return world.motion_object_caption(clip.scene.object, clip.scene.motion)
 
 
-def _bank(clips: list[world.Clip], model: Model, count: int, seed: int) -> list[str]:
+def _bank(clips: list[world.Clip], model: Model, count: int, seed: int, version: int) -> list[str]:
     """Captions to choose from: the true ones and random others; of clips, what A would say."""
-    config = world.WorldConfig()
+    config = world.WorldConfig.of(version)
     every = [world.motion_object_caption(o, m) for o in config.objects for m in config.motions]
     order = np.random.default_rng(seed).permutation(len(every))
     texts = [_caption(clip) for clip in clips] + [every[i] for i in order]

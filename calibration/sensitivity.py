@@ -84,7 +84,8 @@ class Judge:
 
     def _held_out(self, count: int) -> Windows:
         s = self.calibrator.settings
-        return open_windows(s.data, self.calibrator.about, count, s.seed + _SEED_APART)
+        c = self.calibrator
+        return open_windows(s.data, c.about, count, s.seed + _SEED_APART, c.world)
 
     def _bank(self, model: Model) -> Floats:
         """Texts to choose among: what the windows show, or what float says of them."""

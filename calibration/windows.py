@@ -58,9 +58,9 @@ class Windows:
 class WorldWindows(Windows):
     """Sprite world clips of the training split, none of which judging sees."""
 
-    def __init__(self, about: ModelDescription, count: int, seed: int) -> None:
+    def __init__(self, about: ModelDescription, count: int, seed: int, version: int = 1) -> None:
         super().__init__("sprite world", about)
-        self._count, self._seed = count, seed
+        self._count, self._seed, self._version = count, seed, version
         if about.height != about.width:
             raise ExportError(
                 f"sprite world draws squares, the bundle wants {about.height}x{about.width}",
@@ -74,12 +74,15 @@ class WorldWindows(Windows):
 
     @property
     def facts(self) -> str:
-        """Seed and number."""
-        return f"world {self._seed} {self._count}"
+        """Seed, number and version."""
+        version = "" if self._version == 1 else f" version {self._version}"
+        return f"world {self._seed} {self._count}{version}"
 
     def __iter__(self) -> Iterator[tuple[Pixels, str]]:
         about = self.about
-        config = world.WorldConfig(size=about.height, frames=about.frames, fps=about.fps)
+        config = world.WorldConfig.of(
+            self._version, size=about.height, frames=about.frames, fps=about.fps
+        )
         for i in range(self._count):
             straddles = i % _STRADDLING == _STRADDLING - 1
             sample = world.sample_stream_clip if straddles else world.sample_clip
@@ -178,13 +181,15 @@ class StoredWindows(Windows):
             yield np.ascontiguousarray(self._array[i]), ""
 
 
-def open_windows(place: str, about: ModelDescription, count: int, seed: int = 7) -> Windows:
+def open_windows(
+    place: str, about: ModelDescription, count: int, seed: int = 7, version: int = 1
+) -> Windows:
     """`world`, a video, a folder of videos, a folder of pictures, or a .npy of windows.
 
-    `count`: windows at most. ExportError where there is none.
+    `count`: windows at most; `version`: of sprite world. ExportError where there is none.
     """
     if place == WORLD:
-        return WorldWindows(about, count, seed)
+        return WorldWindows(about, count, seed, version)
     path = Path(place)
     if path.suffix == ".npy" and path.is_file():
         stored = StoredWindows(about, path, count)

@@ -24,11 +24,17 @@ def record_world(
     seconds: float = 60.0,
     seed: int = 100,
     split: str = "val",
+    version: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Recording]:
-    """Records `streams` streams of the model's own frame size and rate."""
+    """Records `streams` streams of the model's own frame size and rate.
+
+    `version` of sprite world; None: the one that the model was trained on.
+    """
     about = model.description
-    config = world.WorldConfig(size=about.height, frames=about.frames, fps=about.fps)
+    config = world.WorldConfig.of(
+        version or model.world, size=about.height, frames=about.frames, fps=about.fps
+    )
     recordings = []
     for number in range(streams):
         stream = world.make_stream(seed + number, seconds, config, split=split)

@@ -30,6 +30,12 @@ if TYPE_CHECKING:
 @click.option(
     "--data", default="world", show_default=True, help="world, a clip, a folder of clips, or a .npy"
 )
+@click.option(
+    "--world",
+    "version",
+    type=click.IntRange(1, 2),
+    help="Version of sprite world.  [default: the one BUNDLE was trained on]",
+)
 @click.option("--precision", type=click.Choice(["int8", "fp8", "mixed"]), help="[default: int8]")
 @click.option("--windows", type=click.IntRange(1), default=128, show_default=True, help="At most.")
 @click.option(
@@ -134,6 +140,7 @@ def _quantise(bundle: Path, output: Path, precision: str, options: dict[str, Any
         bias_correction=options["bias_correction"],
         attention=precision == "fp8" if attention is None else attention,
         threads=options["threads"],
+        world=options["version"],
     )
     report: Path | None = options["report"]
     with Output("calibrate", None, quiet=options["as_json"]) as out:
@@ -238,6 +245,7 @@ def _record(
             streams=options["streams"],
             seconds=options["seconds"],
             seed=options["seed"] + seed,
+            version=options["version"],
             progress=advance,
         )
     return record_clips(model, Path(options["data"]), rate_hz=options["rate"], progress=advance)

@@ -23,6 +23,12 @@ import click
     "--seconds", type=click.FloatRange(10), default=30.0, show_default=True, help="Of each stream."
 )
 @click.option("--seed", type=int, default=2, show_default=True, help="Of clips and streams.")
+@click.option(
+    "--world",
+    "version",
+    type=click.IntRange(1, 2),
+    help="Version of sprite world.  [default: the one A was trained on]",
+)
 @click.option("--threads", type=click.IntRange(0), default=0, help="Of the engines; 0: all.")
 @click.option(
     "-o",
@@ -40,6 +46,7 @@ def command(
     streams: int,
     seconds: float,
     seed: int,
+    version: int | None,
     threads: int,
     output: Path | None,
     as_json: bool,
@@ -64,6 +71,7 @@ def command(
             seconds=seconds,
             seed=seed,
             threads=threads,
+            version=version,
             progress=lambda what, done, total: out.advance_to(done, total),
         )
     if output is not None:

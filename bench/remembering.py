@@ -30,9 +30,12 @@ _SLACK_S = 1.0  # a window spans a second: what it tells may lie that far off
 _PER_HOUR = 1.0
 
 
-def watch(model: Model, seed: int, seconds: float) -> dict[str, Any]:
-    """One stream: what was true, what recall finds, and every window's embedding."""
-    stream = make_stream(seed, seconds, WorldConfig(size=128))
+def watch(model: Model, seed: int, seconds: float, version: int | None = None) -> dict[str, Any]:
+    """One stream: what was true, what recall finds, and every window's embedding.
+
+    `version` of sprite world; None: the one that the bundle was trained on.
+    """
+    stream = make_stream(seed, seconds, WorldConfig.of(version or model.world, size=128))
     truth = stream.timeline()
     pictures = (
         (np.ascontiguousarray(picture[:, :, ::-1]), round(at_s * 1e9))
@@ -135,14 +138,18 @@ def main() -> int:
     parser.add_argument("--streams", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=600.0)
     parser.add_argument("--bundle")
+    parser.add_argument("--world", type=int, help="its version; default: the bundle's own")
     parser.add_argument("--rows", type=int, nargs="*", default=[10_000, 100_000, 1_000_000])
     arguments = parser.parse_args()
     model = load(arguments.bundle)
-    watched = [watch(model, 9000 + i, arguments.seconds) for i in range(arguments.streams)]
+    watched = [
+        watch(model, 9000 + i, arguments.seconds, arguments.world) for i in range(arguments.streams)
+    ]
     ranks = np.array([rank for stream in watched for rank in stream["ranks"]])
     told = {
         "bundle": f"{model.description.name} {model.description.precision}",
         "bundle_sha256": model.description.bundle_sha256,
+        "world": arguments.world or model.world,
         "streams": arguments.streams,
         "seconds": arguments.seconds,
         "events": len(ranks),

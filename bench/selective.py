@@ -72,9 +72,11 @@ def annotate(
     split: str = "test",
     config: world.WorldConfig | None = None,
 ) -> Annotated:
-    """Runs every window of a sprite world stream of the model's own size and rate."""
+    """Runs every window of a sprite world stream of the model's own size, rate and version."""
     about = model.description
-    config = config or world.WorldConfig(size=about.height, frames=about.frames, fps=about.fps)
+    config = config or world.WorldConfig.of(
+        model.world, size=about.height, frames=about.frames, fps=about.fps
+    )
     stream = world.make_stream(seed, seconds, config, split=split)
     shifts = [part.start_s for part in stream.segments[1:]]
     recording = record(model, timed_frames(stream), shifts)
@@ -197,14 +199,19 @@ def decode_curve(
     streams: int = 3,
     seconds: float = 60.0,
     seed: int = 500,
+    version: int | None = None,
     rates_hz: Sequence[float] = RATES_HZ,
     progress: Callable[[int, int], None] | None = None,
 ) -> dict[str, object]:
     """Points of all methods, ready for a results file.
 
     The gate's threshold is bisected to each rate on the very streams, as a rate controller would.
+    `version` of sprite world; None: the one that the model was trained on.
     """
-    recorded = [annotate(model, seed + number, seconds) for number in range(streams)]
+    about = model.description
+    version = version or model.world
+    config = world.WorldConfig.of(version, size=about.height, frames=about.frames, fps=about.fps)
+    recorded = [annotate(model, seed + number, seconds, config=config) for number in range(streams)]
     known: dict[bytes, str] = {}
 
     def text_of(row: Floats) -> str:
@@ -217,11 +224,11 @@ def decode_curve(
         CurvePoint(point.method, point.embedding, point.rate_hz, point.cider)
         for point in curve_points(recorded, model.gate, text_of, rates_hz, progress)
     ]
-    about = (
-        f"{streams} sprite world streams of {seconds:g} s (seed {seed}), each annotation against "
-        f"the decode nearest in time; {len(known)} texts decoded"
+    told = (
+        f"{streams} streams of {seconds:g} s of sprite world, version {version} (seed {seed}), "
+        f"each annotation against the decode nearest in time; {len(known)} texts decoded"
     )
-    return {"about": about, "points": [asdict(point) for point in points]}
+    return {"about": told, "points": [asdict(point) for point in points]}
 
 
 def _gate_at(streams: Sequence[Annotated], base: GateOptions, rate_hz: float) -> list[list[Decode]]:

@@ -18,7 +18,7 @@ from ...runtime.model import Model
 from ...runtime.options import StreamOptions
 from ...runtime.session import Session
 from ..statistics import percentile
-from .pictures import test_pictures
+from .pictures import pictures_for
 from .recorder import Recorder
 from .single import ALWAYS, open_model
 from .spec import Spec
@@ -173,7 +173,7 @@ def deadline(model: Model, spec: Spec) -> float:
 
 def paced(spec: Spec, recorder: Recorder, stop: threading.Event, trace: Path | None) -> bool:
     """Also `burst` (a text at every window) and `soak` (the same, for long)."""
-    pictures = test_pictures(spec.width, spec.height)
+    pictures = pictures_for(spec)
     with open_model(spec) as model:
         if spec.scenario == "burst" and model.default_text_source == "none":
             raise ArgumentError(
@@ -190,7 +190,7 @@ def multi(spec: Spec, recorder: Recorder, stop: threading.Event, trace: Path | N
     Doubles until a trial fails, then halves the gap. p99 here is of however many samples a trial
     gives: the maximum, below a hundred.
     """
-    pictures = test_pictures(spec.width, spec.height)
+    pictures = pictures_for(spec)
     trial_s = spec.warmup_s + max(MULTI_TRIAL_S, spec.seconds / 4)
     best: tuple[int, list[float]] = (0, [])
     with open_model(spec) as model:

@@ -12,7 +12,7 @@ from ...runtime.events import TextEvent
 from ...runtime.frames import Pixels
 from ...runtime.model import Model, load
 from ...runtime.options import GateOptions, StreamOptions
-from .pictures import endless, test_pictures
+from .pictures import endless, pictures_for
 from .recorder import Recorder
 from .spec import Spec
 from .stages import record_stages, trace_capacity
@@ -36,7 +36,7 @@ def open_model(spec: Spec) -> Model:
 
 def single(spec: Spec, recorder: Recorder, stop: threading.Event, trace: Path | None) -> bool:
     """False: stopped before it was done."""
-    pictures = test_pictures(spec.width, spec.height)
+    pictures = pictures_for(spec)
     with open_model(spec) as model:
         _back_to_back(model, spec, pictures, recorder, stop, None, warmup=True)
         return _back_to_back(model, spec, pictures, recorder, stop, trace, warmup=False)
@@ -85,7 +85,7 @@ def cold(spec: Spec, recorder: Recorder, stop: threading.Event, trace: Path | No
     """One sample per process; the pictures are made before the clock of the model starts."""
     imported_ns = time.monotonic_ns()
     before_model_ms = (imported_ns - spec.spawned_ns) / 1e6
-    pictures = test_pictures(spec.width, spec.height)
+    pictures = pictures_for(spec)
     at = time.monotonic_ns()
     with open_model(spec) as model:
         open_ms = (time.monotonic_ns() - at) / 1e6

@@ -13,7 +13,7 @@
 #include "error.h"
 #include "trial_cache.h"
 
-static const vlj_backend *const candidates[] = {&vlj_backend_openvino, &vlj_backend_ort};
+static const vlj_backend *const candidates[] = {&vlj_backend_tensorrt, &vlj_backend_openvino, &vlj_backend_ort};
 enum { CANDIDATES = sizeof candidates / sizeof candidates[0], MOST_RUNS = 5, TYPICAL_TOKENS = 16 };
 #define TRIAL_NS 300000000 /* of timed runs per backend */
 
@@ -124,6 +124,9 @@ static int choose(const vlj_backend_context *context, const vlj_engine_spec *spe
     for (int i = 0; i < CANDIDATES; i++) {
         vlj_engine *engine = NULL;
         int64_t taken_ns = INT64_MAX;
+        if (candidates[i] == &vlj_backend_tensorrt && context->engine_folder == NULL) {
+            continue; /* it needs engines that were built before: who has none needn't read about it */
+        }
         *status = candidates[i]->open(context, spec, &engine);
         if (*status == VLJ_OK) {
             *status = time_runs(candidates[i], engine, &t, &taken_ns);
@@ -204,6 +207,11 @@ static size_t auto_memory(const vlj_engine *engine) {
     return inner->backend->memory(inner);
 }
 
+static uint64_t auto_copied(const vlj_engine *engine) {
+    const vlj_engine *inner = ((const auto_engine *)engine)->inner;
+    return inner->backend->copied_bytes != NULL ? inner->backend->copied_bytes(inner) : 0;
+}
+
 static const char *auto_chosen(const vlj_engine *engine) {
     return ((const auto_engine *)engine)->inner->backend->name;
 }
@@ -222,4 +230,5 @@ const vlj_backend vlj_backend_auto = {
     .memory = auto_memory,
     .close = auto_close,
     .chosen = auto_chosen,
+    .copied_bytes = auto_copied,
 };

@@ -14,6 +14,8 @@ typedef struct slot {
     ov_tensor *tensor;
     void *data;
     int64_t shape[VLJ_MAX_RANK];
+    int new_view;        /* since the last run */
+    size_t copied_bytes; /* of each run: 0 where OpenVINO works on `data` itself */
 } slot;
 
 typedef struct openvino_engine {
@@ -24,6 +26,7 @@ typedef struct openvino_engine {
     ov_compiled_model *compiled;
     ov_infer_request *request;
     slot inputs[VLJ_MAX_TENSORS], outputs[VLJ_MAX_TENSORS];
+    uint64_t copied_bytes;
 } openvino_engine;
 
 /* ---- checking the model against the signature ---- */
@@ -254,9 +257,29 @@ static int look_at(const openvino_engine *self, slot *s, const vlj_tensor *tenso
     }
     s->tensor = failed == 0 ? made : NULL; /* NULL: the next run tries again */
     s->data = tensor->data;
+    s->new_view = 1;
     if (failed != 0 && made != NULL) {
         api->ov_tensor_free(made);
     }
+    return failed;
+}
+
+/* Counts the run's copies: a request that had put a tensor of its own in place of ours would read or write that. */
+static int count_copies(openvino_engine *self, slot *s, const vlj_tensor *tensor) {
+    const vlj_openvino_api *api = &self->api;
+    int failed = 0;
+    if (s->new_view) {
+        ov_tensor *used = NULL;
+        void *data = NULL;
+        failed = api->ov_infer_request_get_tensor_by_const_port(self->request, s->port, &used);
+        failed = failed != 0 ? failed : api->ov_tensor_data(used, &data);
+        if (used != NULL) {
+            api->ov_tensor_free(used);
+        }
+        s->copied_bytes = data != tensor->data ? tensor->size_bytes : 0;
+        s->new_view = 0;
+    }
+    self->copied_bytes += s->copied_bytes;
     return failed;
 }
 
@@ -273,6 +296,12 @@ static vlj_status openvino_run(vlj_engine *engine, const vlj_tensor *inputs, uin
     if (failed == 0) {
         failed = self->api.ov_infer_request_infer(self->request);
     }
+    for (uint32_t i = 0; i < input_count && failed == 0; i++) {
+        failed = count_copies(self, &self->inputs[i], &inputs[i]);
+    }
+    for (uint32_t i = 0; i < output_count && failed == 0; i++) {
+        failed = count_copies(self, &self->outputs[i], &outputs[i]);
+    }
     if (failed == 0) {
         return VLJ_OK;
     }
@@ -286,6 +315,10 @@ static size_t openvino_memory(const vlj_engine *engine) {
     return 0; /* OpenVINO doesn't tell */
 }
 
+static uint64_t openvino_copied(const vlj_engine *engine) {
+    return ((const openvino_engine *)engine)->copied_bytes;
+}
+
 const vlj_backend vlj_backend_openvino = {
     .name = "openvino",
     .needs_bytes = 1,
@@ -293,4 +326,5 @@ const vlj_backend vlj_backend_openvino = {
     .run = openvino_run,
     .memory = openvino_memory,
     .close = openvino_close,
+    .copied_bytes = openvino_copied,
 };

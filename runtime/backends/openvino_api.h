@@ -67,10 +67,13 @@ typedef struct ov_partial_shape {
     FUNCTION(ov_output_const_port_free, void, (ov_port * port))                                                        \
     FUNCTION(ov_infer_request_set_tensor_by_const_port, int,                                                           \
              (ov_infer_request * request, const ov_port *port, const ov_tensor *tensor))                               \
+    FUNCTION(ov_infer_request_get_tensor_by_const_port, int,                                                           \
+             (const ov_infer_request *request, const ov_port *port, ov_tensor **tensor))                               \
     FUNCTION(ov_infer_request_infer, int, (ov_infer_request * request))                                                \
     FUNCTION(ov_infer_request_free, void, (ov_infer_request * request))                                                \
     FUNCTION(ov_tensor_create, int, (int type, ov_shape shape, ov_tensor **tensor))                                    \
     FUNCTION(ov_tensor_create_from_host_ptr, int, (int type, ov_shape shape, void *data, ov_tensor **tensor))          \
+    FUNCTION(ov_tensor_data, int, (const ov_tensor *tensor, void **data))                                              \
     FUNCTION(ov_tensor_get_byte_size, int, (const ov_tensor *tensor, size_t *bytes))                                   \
     FUNCTION(ov_tensor_free, void, (ov_tensor * tensor))
 

@@ -12,6 +12,7 @@ typedef struct view {
     OrtValue *value;
     void *data;
     int64_t shape[VLJ_MAX_RANK];
+    size_t copied_bytes; /* of each run: 0 where ONNX Runtime works on `data` itself */
 } view;
 
 typedef struct ort_engine {
@@ -23,6 +24,8 @@ typedef struct ort_engine {
     OrtMemoryInfo *memory;
     const char *input_names[VLJ_MAX_TENSORS], *output_names[VLJ_MAX_TENSORS];
     view inputs[VLJ_MAX_TENSORS], outputs[VLJ_MAX_TENSORS];
+    int elsewhere; /* a provider that computes on memory of its own */
+    uint64_t copied_bytes;
 } ort_engine;
 
 static int element_type(vlj_dtype dtype) {
@@ -205,6 +208,8 @@ static vlj_status ort_open(const vlj_backend_context *context, const vlj_engine_
     self->base.backend = &vlj_backend_ort;
     self->base.component = spec->component;
     self->host = context->host;
+    const char *provider = context->provider;
+    self->elsewhere = provider != NULL && provider[0] != '\0' && strcmp(provider, "cpu") != 0;
     vlj_status status = vlj_ort_load(context->library, &self->api);
     vlj_ort_log_to(context->host);
     if (status == VLJ_OK) {
@@ -250,8 +255,13 @@ static OrtStatus *look_at(const ort_engine *self, view *v, const vlj_tensor *ten
     }
     v->data = tensor->data;
     memcpy(v->shape, tensor->shape, tensor->rank * sizeof *v->shape);
-    return api->CreateTensorWithDataAsOrtValue(self->memory, tensor->data, tensor->size_bytes, tensor->shape,
-                                               tensor->rank, element_type(tensor->dtype), &v->value);
+    OrtStatus *failed =
+        api->CreateTensorWithDataAsOrtValue(self->memory, tensor->data, tensor->size_bytes, tensor->shape, tensor->rank,
+                                            element_type(tensor->dtype), &v->value);
+    void *used = NULL;
+    failed = failed != NULL ? failed : api->GetTensorMutableData(v->value, &used);
+    v->copied_bytes = self->elsewhere || used != tensor->data ? tensor->size_bytes : 0;
+    return failed;
 }
 
 static vlj_status ort_run(vlj_engine *engine, const vlj_tensor *inputs, uint32_t input_count, vlj_tensor *outputs,
@@ -264,10 +274,12 @@ static vlj_status ort_run(vlj_engine *engine, const vlj_tensor *inputs, uint32_t
     for (uint32_t i = 0; i < input_count && failed == NULL; i++) {
         failed = look_at(self, &self->inputs[i], &inputs[i]);
         given[i] = self->inputs[i].value;
+        self->copied_bytes += self->inputs[i].copied_bytes;
     }
     for (uint32_t i = 0; i < output_count && failed == NULL; i++) {
         failed = look_at(self, &self->outputs[i], &outputs[i]);
         filled[i] = self->outputs[i].value;
+        self->copied_bytes += self->outputs[i].copied_bytes;
     }
     if (failed == NULL) {
         failed = self->api.Run(self->session, NULL, self->input_names, given, input_count, self->output_names,
@@ -287,6 +299,10 @@ static size_t ort_memory(const vlj_engine *engine) {
     return 0; /* ONNX Runtime doesn't tell */
 }
 
+static uint64_t ort_copied(const vlj_engine *engine) {
+    return ((const ort_engine *)engine)->copied_bytes;
+}
+
 const vlj_backend vlj_backend_ort = {
     .name = "ort",
     .needs_bytes = 1,
@@ -294,4 +310,5 @@ const vlj_backend vlj_backend_ort = {
     .run = ort_run,
     .memory = ort_memory,
     .close = ort_close,
+    .copied_bytes = ort_copied,
 };

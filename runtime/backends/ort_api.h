@@ -90,6 +90,7 @@ typedef void (*vlj_ort_log_function)(void *param, int severity, const char *cate
     SLOT(49, CreateTensorWithDataAsOrtValue, OrtStatus *,                                                              \
          (const OrtMemoryInfo *memory, void *data, size_t bytes, const int64_t *shape, size_t rank, int element_type,  \
           OrtValue **value))                                                                                           \
+    SLOT(51, GetTensorMutableData, OrtStatus *, (OrtValue * value, void **data))                                       \
     SLOT(55, CastTypeInfoToTensorInfo, OrtStatus *, (const OrtTypeInfo *type, const OrtTensorInfo **tensor))           \
     SLOT(60, GetTensorElementType, OrtStatus *, (const OrtTensorInfo *tensor, int *element_type))                      \
     SLOT(61, GetDimensionsCount, OrtStatus *, (const OrtTensorInfo *tensor, size_t *rank))                             \

@@ -52,8 +52,9 @@ static int cache_path(const vlj_backend_context *context, const vlj_engine_spec 
     int length = snprintf(rest, sizeof rest, "%ld %u %d", sysconf(_SC_NPROCESSORS_ONLN), spec->threads,
                           (int)spec->float_precision);
     uint64_t hash = hash_processor(fnv(0xcbf29ce484222325u, rest, (size_t)length));
-    const char *const libraries[] = {context->library, context->openvino_library};
-    for (int i = 0; i < 2; i++) {
+    const char *const libraries[] = {context->library, context->openvino_library, context->tensorrt_library,
+                                     context->engine_folder};
+    for (size_t i = 0; i < sizeof libraries / sizeof libraries[0]; i++) {
         const char *library = libraries[i] != NULL ? libraries[i] : "";
         hash = fnv(hash, library, strlen(library) + 1);
     }

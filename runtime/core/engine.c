@@ -6,8 +6,8 @@
 
 #include "error.h"
 
-static const vlj_backend *const backends[] = {&vlj_backend_ort, &vlj_backend_openvino, &vlj_backend_auto,
-                                              &vlj_backend_callback};
+static const vlj_backend *const backends[] = {&vlj_backend_ort, &vlj_backend_openvino, &vlj_backend_tensorrt,
+                                              &vlj_backend_auto, &vlj_backend_callback};
 enum { BACKEND_COUNT = sizeof backends / sizeof backends[0] };
 
 vlj_status vlj_backend_find(const char *name, const vlj_backend **backend) {

@@ -32,6 +32,8 @@ typedef struct vlj_backend_context {
     const char *provider;                      /* options.provider, may be NULL */
     uint32_t device;                           /* options.device */
     vlj_switch arena, own_ops, packed_weights; /* options.arena, .own_ops, .packed_weights */
+    const char *tensorrt_library;              /* options.tensorrt_library, may be NULL */
+    const char *engine_folder;                 /* options.engine_folder, may be NULL */
 } vlj_backend_context;
 
 typedef struct vlj_engine_spec {
@@ -57,12 +59,20 @@ struct vlj_backend {
     size_t (*memory)(const vlj_engine *engine); /* the backend's own bytes; 0: unknown */
     void (*close)(vlj_engine *engine);
     const char *(*chosen)(const vlj_engine *engine); /* "auto": the backend behind it; NULL: it is what it is named */
+    /* Bytes of inputs and outputs that runs have copied so far because the engine works on other memory than the
+     * core's. NULL: it never does. */
+    uint64_t (*copied_bytes)(const vlj_engine *engine);
+    /* Memory of the device, which `run` takes for a tensor's data as it takes the host's: what one engine of a model
+     * leaves there, another reads in place. Both NULL: the backend has none. */
+    void *(*device_alloc)(vlj_engine *engine, size_t bytes);
+    void (*device_free)(vlj_engine *engine, void *memory);
 };
 
 /* VLJ_E_BACKEND_MISSING lists the names there are. NULL or "" is the default, "ort". */
 vlj_status vlj_backend_find(const char *name, const vlj_backend **backend);
 extern const vlj_backend vlj_backend_ort;
 extern const vlj_backend vlj_backend_openvino;
+extern const vlj_backend vlj_backend_tensorrt;
 extern const vlj_backend vlj_backend_auto;
 extern const vlj_backend vlj_backend_callback;
 

@@ -38,12 +38,14 @@ uint8_t *vlj_frame_ring_reserve(vlj_frame_ring *ring) {
     return ring->frames + slot_of(ring, ring->count) * ring->frame_bytes;
 }
 
-void vlj_frame_ring_mirror(vlj_frame_ring *ring) {
+size_t vlj_frame_ring_mirror(vlj_frame_ring *ring) {
     size_t slot = slot_of(ring, ring->count);
-    if (slot + 1 < ring->window_frames) {
-        memcpy(ring->frames + (ring->capacity + slot) * ring->frame_bytes, ring->frames + slot * ring->frame_bytes,
-               ring->frame_bytes);
+    if (slot + 1 >= ring->window_frames) {
+        return 0;
     }
+    memcpy(ring->frames + (ring->capacity + slot) * ring->frame_bytes, ring->frames + slot * ring->frame_bytes,
+           ring->frame_bytes);
+    return ring->frame_bytes;
 }
 
 void vlj_frame_ring_commit(vlj_frame_ring *ring, int64_t timestamp_ns, int64_t arrival_ns) {
@@ -53,20 +55,22 @@ void vlj_frame_ring_commit(vlj_frame_ring *ring, int64_t timestamp_ns, int64_t a
     ring->count++;
 }
 
-void vlj_frame_ring_pad(vlj_frame_ring *ring, uint64_t count) {
+size_t vlj_frame_ring_pad(vlj_frame_ring *ring, uint64_t count) {
+    size_t copied = 0;
     if (ring->count == 0) {
-        return;
+        return 0;
     }
     size_t last = slot_of(ring, ring->count - 1);
     while (ring->count < count) {
         uint8_t *frame = vlj_frame_ring_reserve(ring);
         if (!frame) {
-            return;
+            break;
         }
         memcpy(frame, ring->frames + last * ring->frame_bytes, ring->frame_bytes);
-        vlj_frame_ring_mirror(ring);
+        copied += ring->frame_bytes + vlj_frame_ring_mirror(ring);
         vlj_frame_ring_commit(ring, ring->timestamps_ns[last], ring->arrivals_ns[last]);
     }
+    return copied;
 }
 
 void vlj_frame_ring_hold(vlj_frame_ring *ring, uint64_t first) {

@@ -29,11 +29,11 @@ void vlj_frame_ring_init(vlj_frame_ring *ring, void *memory, size_t frame_bytes,
 
 /* Where the next frame goes; NULL while a held frame lies there. */
 uint8_t *vlj_frame_ring_reserve(vlj_frame_ring *ring);
-/* Copies the filled slot to its mirror where it has one; outside the lock, before commit. */
-void vlj_frame_ring_mirror(vlj_frame_ring *ring);
+/* Copies the filled slot to its mirror where it has one; outside the lock, before commit. Bytes that it copied. */
+size_t vlj_frame_ring_mirror(vlj_frame_ring *ring);
 void vlj_frame_ring_commit(vlj_frame_ring *ring, int64_t timestamp_ns, int64_t arrival_ns);
-/* Repeats the last frame until there are `count` frames: the window of a clip shorter than T. */
-void vlj_frame_ring_pad(vlj_frame_ring *ring, uint64_t count);
+/* Repeats the last frame until there are `count` frames: the window of a clip shorter than T. Bytes that it copied. */
+size_t vlj_frame_ring_pad(vlj_frame_ring *ring, uint64_t count);
 
 /* Keeps frames from index `first` on until the next call; UINT64_MAX lets all go. */
 void vlj_frame_ring_hold(vlj_frame_ring *ring, uint64_t first);

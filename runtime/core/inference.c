@@ -19,16 +19,17 @@ static vlj_status check_finite(const float *embeddings, size_t floats, vlj_compo
                                   vlj_component_name(component));
 }
 
-static vlj_status run_encoder(vlj_model *model, const uint8_t *frames, float *visual_tokens) {
+static vlj_status run_encoder(vlj_model *model, const uint8_t *frames, float *visual_tokens, uint64_t *copied) {
     const vlj_signature *s = vlj_model_signature(model, VLJ_X_ENCODER);
     vlj_tensor input, output;
     vlj_tensor_set(&input, &s->inputs[0], s->inputs[0].shape, (void *)frames); /* engines only read inputs */
     vlj_tensor_set(&output, &s->outputs[0], s->outputs[0].shape, visual_tokens);
-    return vlj_model_run(model, VLJ_X_ENCODER, &input, 1, &output, 1);
+    return vlj_model_run_counted(model, VLJ_X_ENCODER, &input, 1, &output, 1, copied);
 }
 
 static vlj_status run_predictor(vlj_model *model, const float *visual_tokens, const float *query_embeddings,
-                                const float *query_mask, uint32_t queries, uint32_t tokens, float *embeddings) {
+                                const float *query_mask, uint32_t queries, uint32_t tokens, float *embeddings,
+                                uint64_t *copied) {
     const vlj_signature *s = vlj_model_signature(model, VLJ_PREDICTOR);
     const vlj_config *c = vlj_model_config(model);
     vlj_tensor inputs[3], output;
@@ -37,7 +38,7 @@ static vlj_status run_predictor(vlj_model *model, const float *visual_tokens, co
                    (void *)query_embeddings);
     vlj_tensor_set(&inputs[2], &s->inputs[2], (const int64_t[]){queries, tokens}, (void *)query_mask);
     vlj_tensor_set(&output, &s->outputs[0], (const int64_t[]){queries, c->embedding_width}, embeddings);
-    vlj_status status = vlj_model_run(model, VLJ_PREDICTOR, inputs, 3, &output, 1);
+    vlj_status status = vlj_model_run_counted(model, VLJ_PREDICTOR, inputs, 3, &output, 1, copied);
     return status == VLJ_OK ? check_finite(embeddings, (size_t)queries * c->embedding_width, VLJ_PREDICTOR) : status;
 }
 
@@ -99,9 +100,10 @@ struct vlj_workspace {
     uint32_t max_queries, max_query_tokens;
     uint32_t query_count, query_tokens; /* Q, and L: the longest of them */
     uint32_t encoded;                   /* a window has been encoded */
-    float *visual_tokens;
+    float *visual_tokens;               /* on the backend's device where it keeps them there */
     float *query_embeddings, *query_mask;
     float *embeddings;
+    uint64_t encode_copied, predict_copied; /* bytes that the backend copied to and from its own memory */
 };
 
 /* Offsets in the one block that holds the struct and its buffers. */
@@ -109,11 +111,13 @@ typedef struct plan {
     size_t visual_tokens, query_embeddings, query_mask, embeddings, bytes;
 } plan;
 
-static int make_plan(const vlj_config *c, uint32_t queries, uint32_t tokens, plan *p) {
+static int make_plan(const vlj_model *model, uint32_t queries, uint32_t tokens, plan *p) {
+    const vlj_config *c = vlj_model_config(model);
+    uint32_t visual_tokens = vlj_model_keeps_tokens(model) ? 0 : c->visual_tokens;
     size_t all_tokens = 0;
     p->bytes = vlj_align_up(sizeof(vlj_workspace), VLJ_ALIGNMENT);
     return vlj_size_mul(queries, tokens, &all_tokens) &&
-           add_part(&p->bytes, &p->visual_tokens, c->visual_tokens, c->visual_width) &&
+           add_part(&p->bytes, &p->visual_tokens, visual_tokens, c->visual_width) &&
            add_part(&p->bytes, &p->query_embeddings, all_tokens, c->query_width) &&
            add_part(&p->bytes, &p->query_mask, all_tokens, 1) &&
            add_part(&p->bytes, &p->embeddings, queries, c->embedding_width);
@@ -121,7 +125,7 @@ static int make_plan(const vlj_config *c, uint32_t queries, uint32_t tokens, pla
 
 size_t vlj_workspace_bytes(const vlj_model *model, uint32_t max_queries, uint32_t max_query_tokens) {
     plan p;
-    return make_plan(vlj_model_config(model), max_queries, max_query_tokens, &p) ? p.bytes : 0;
+    return make_plan(model, max_queries, max_query_tokens, &p) ? p.bytes : 0;
 }
 
 vlj_status vlj_workspace_open(vlj_model *model, const vlj_host *host, uint32_t max_queries, uint32_t max_query_tokens,
@@ -133,7 +137,7 @@ vlj_status vlj_workspace_open(vlj_model *model, const vlj_host *host, uint32_t m
         return vlj_fail(VLJ_E_QUERY, "%u queries of up to %u tokens, expected at least one query of 1 to %u tokens",
                         max_queries, max_query_tokens, most);
     }
-    if (!make_plan(vlj_model_config(model), max_queries, max_query_tokens, &p)) {
+    if (!make_plan(model, max_queries, max_query_tokens, &p)) {
         return vlj_fail(VLJ_E_MEMORY, "%u queries of %u tokens do not fit in memory", max_queries, max_query_tokens);
     }
     uint8_t *block = vlj_alloc(host, p.bytes, 0);
@@ -150,6 +154,15 @@ vlj_status vlj_workspace_open(vlj_model *model, const vlj_host *host, uint32_t m
     made->query_embeddings = (float *)(block + p.query_embeddings);
     made->query_mask = (float *)(block + p.query_mask);
     made->embeddings = (float *)(block + p.embeddings);
+    if (vlj_model_keeps_tokens(model)) {
+        const vlj_config *c = vlj_model_config(model);
+        size_t bytes = (size_t)c->visual_tokens * c->visual_width * sizeof(float); /* config.c bounds it */
+        made->visual_tokens = vlj_model_device_alloc(model, bytes);
+        if (made->visual_tokens == NULL) {
+            vlj_free(host, block, p.bytes);
+            return vlj_fail(VLJ_E_MEMORY, "no memory on the device for %zu bytes of visual tokens", bytes);
+        }
+    }
     *workspace = made;
     return VLJ_OK;
 }
@@ -170,7 +183,7 @@ vlj_status vlj_workspace_set_queries(vlj_workspace *workspace, const vlj_query *
 }
 
 vlj_status vlj_workspace_encode(vlj_workspace *workspace, const uint8_t *frames) {
-    vlj_status status = run_encoder(workspace->model, frames, workspace->visual_tokens);
+    vlj_status status = run_encoder(workspace->model, frames, workspace->visual_tokens, &workspace->encode_copied);
     workspace->encoded = status == VLJ_OK;
     return status;
 }
@@ -181,11 +194,20 @@ vlj_status vlj_workspace_predict(vlj_workspace *workspace, const float **embeddi
     }
     *embeddings = workspace->embeddings;
     return run_predictor(workspace->model, workspace->visual_tokens, workspace->query_embeddings, workspace->query_mask,
-                         workspace->query_count, workspace->query_tokens, workspace->embeddings);
+                         workspace->query_count, workspace->query_tokens, workspace->embeddings,
+                         &workspace->predict_copied);
+}
+
+void vlj_workspace_copied(const vlj_workspace *workspace, uint64_t *encode_bytes, uint64_t *predict_bytes) {
+    *encode_bytes = workspace->encode_copied;
+    *predict_bytes = workspace->predict_copied;
 }
 
 void vlj_workspace_close(vlj_workspace *workspace) {
     if (workspace != NULL) {
+        if (vlj_model_keeps_tokens(workspace->model)) {
+            vlj_model_device_free(workspace->model, workspace->visual_tokens);
+        }
         vlj_free(workspace->host, workspace, workspace->bytes);
     }
 }
@@ -215,8 +237,9 @@ vlj_status vlj_encode_window(vlj_model *model, const uint8_t *frames, size_t fra
         return vlj_fail(VLJ_E_ARGUMENT, "frames has %zu bytes, a window [%u, 3, %u, %u] has %zu", frame_bytes,
                         c->frames, c->height, c->width, vlj_config_window_bytes(c));
     }
+    uint64_t copied = 0; /* nobody asks */
     vlj_status status = check_floats("visual_tokens", visual_floats, visual_floats_of(c));
-    return status == VLJ_OK ? run_encoder(model, frames, visual_tokens) : status;
+    return status == VLJ_OK ? run_encoder(model, frames, visual_tokens, &copied) : status;
 }
 
 /* Padded queries of vlj_predict: made at the first call and grown when a call needs more. */
@@ -284,7 +307,8 @@ vlj_status vlj_predict(vlj_model *model, const float *visual_tokens, size_t visu
     if (status == VLJ_OK) {
         float *rows = buffer->floats + rows_at / sizeof(float), *mask = buffer->floats + mask_at / sizeof(float);
         pad_queries(queries, query_count, longest, c->query_width, rows, mask);
-        status = run_predictor(model, visual_tokens, rows, mask, query_count, longest, embeddings);
+        uint64_t copied = 0;
+        status = run_predictor(model, visual_tokens, rows, mask, query_count, longest, embeddings, &copied);
     }
     pthread_mutex_unlock(&slot->mutex);
     return status;

@@ -19,6 +19,8 @@ vlj_status vlj_workspace_encode(vlj_workspace *workspace, const uint8_t *frames)
 /* Predicts every query over the last encoded window. *embeddings: [Q, E], the workspace's own, until the next predict.
  */
 vlj_status vlj_workspace_predict(vlj_workspace *workspace, const float **embeddings);
+/* Bytes that the backend has copied to and from memory of its own, in all encodes and predicts so far. */
+void vlj_workspace_copied(const vlj_workspace *workspace, uint64_t *encode_bytes, uint64_t *predict_bytes);
 void vlj_workspace_close(vlj_workspace *workspace);
 
 #endif

@@ -142,7 +142,9 @@ static vlj_status open_engine(vlj_model *model, const vlj_model_options *options
                                          .device = options->device,
                                          .arena = options->arena,
                                          .own_ops = options->own_ops,
-                                         .packed_weights = options->packed_weights};
+                                         .packed_weights = options->packed_weights,
+                                         .tensorrt_library = options->tensorrt_library,
+                                         .engine_folder = options->engine_folder};
     vlj_engine_spec spec = {.component = component, .config = &model->config, .index = model->index, .file = ""};
     vlj_section section;
     if (vlj_index_has(model->index, VLJ_SECTION_ENGINE, vlj_component_name(component))) {
@@ -383,14 +385,36 @@ const vlj_signature *vlj_model_signature(const vlj_model *model, vlj_component c
 
 vlj_status vlj_model_run(vlj_model *model, vlj_component component, const vlj_tensor *inputs, uint32_t input_count,
                          vlj_tensor *outputs, uint32_t output_count) {
+    uint64_t copied = 0;
+    return vlj_model_run_counted(model, component, inputs, input_count, outputs, output_count, &copied);
+}
+
+vlj_status vlj_model_run_counted(vlj_model *model, vlj_component component, const vlj_tensor *inputs,
+                                 uint32_t input_count, vlj_tensor *outputs, uint32_t output_count, uint64_t *copied) {
     vlj_engine *engine = model->engines[component];
+    uint64_t (*count)(const vlj_engine *engine) = model->backend->copied_bytes;
     if (engine == NULL) {
         return vlj_fail(VLJ_E_STATE, "component %s is not open", vlj_component_name(component));
     }
     pthread_mutex_lock(&model->mutexes[component]);
+    uint64_t before = count != NULL ? count(engine) : 0;
     vlj_status status = model->backend->run(engine, inputs, input_count, outputs, output_count);
+    *copied += count != NULL ? count(engine) - before : 0;
     pthread_mutex_unlock(&model->mutexes[component]);
     return status;
+}
+
+int vlj_model_keeps_tokens(const vlj_model *model) {
+    return model->backend->device_alloc != NULL && model->engines[VLJ_X_ENCODER] != NULL &&
+           model->engines[VLJ_PREDICTOR] != NULL;
+}
+
+void *vlj_model_device_alloc(vlj_model *model, size_t bytes) {
+    return model->backend->device_alloc(model->engines[VLJ_X_ENCODER], bytes);
+}
+
+void vlj_model_device_free(vlj_model *model, void *memory) {
+    model->backend->device_free(model->engines[VLJ_X_ENCODER], memory);
 }
 
 void vlj_model_memory(const vlj_model *model, vlj_memory *memory) {

@@ -25,6 +25,15 @@ const vlj_cpus *vlj_model_cpus(const vlj_model *model, vlj_component component);
 vlj_status vlj_model_run(vlj_model *model, vlj_component component, const vlj_tensor *inputs, uint32_t input_count,
                          vlj_tensor *outputs, uint32_t output_count);
 
+/* The same; *copied grows by the bytes that the backend copied to and from memory of its own. */
+vlj_status vlj_model_run_counted(vlj_model *model, vlj_component component, const vlj_tensor *inputs,
+                                 uint32_t input_count, vlj_tensor *outputs, uint32_t output_count, uint64_t *copied);
+
+/* 1: visual tokens are to lie in memory of vlj_model_device_alloc, where X-Encoder and Predictor both reach them. */
+int vlj_model_keeps_tokens(const vlj_model *model);
+void *vlj_model_device_alloc(vlj_model *model, size_t bytes); /* NULL: no room */
+void vlj_model_device_free(vlj_model *model, void *memory);
+
 /* model_bytes, mapped_bytes and backend_bytes of vlj_query_memory. */
 void vlj_model_memory(const vlj_model *model, vlj_memory *memory);
 

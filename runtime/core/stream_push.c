@@ -43,8 +43,9 @@ static vlj_status check_picture(const vlj_stream *stream, const vlj_frame *frame
     return VLJ_OK;
 }
 
-/* Resizes into the ring. A picture that finds no room is counted, and VLJ_OK: the pusher can do nothing about it. */
-static vlj_status take(vlj_stream *stream, const vlj_frame *frame, bool *kept) {
+/* Resizes into the ring, where engines read it. A picture that finds no room is counted, and VLJ_OK: the pusher can do
+ * nothing about it. */
+static vlj_status take(vlj_stream *stream, const vlj_frame *frame, bool *kept, size_t *copied) {
     vlj_mutex_lock(&stream->mutex);
     uint8_t *planar = vlj_frame_ring_reserve(&stream->ring);
     if (planar == NULL) {
@@ -58,7 +59,7 @@ static vlj_status take(vlj_stream *stream, const vlj_frame *frame, bool *kept) {
     int64_t start_ns = vlj_monotonic_ns();
     vlj_status status = vlj_preprocessor_run(stream->preprocessor, frame, planar);
     if (status == VLJ_OK) {
-        vlj_frame_ring_mirror(&stream->ring);
+        *copied = vlj_frame_ring_mirror(&stream->ring);
         vlj_stream_record(stream, VLJ_STAGE_FRAME, start_ns, vlj_monotonic_ns() - start_ns, stream->sampled, 0);
         *kept = true;
     }
@@ -91,10 +92,11 @@ static vlj_status push(vlj_stream *stream, const vlj_frame *frame) {
     }
     vlj_sampler before = stream->sampler;
     bool sampled = vlj_sampler_take(&stream->sampler, frame->timestamp_ns), kept = false;
+    size_t copied = 0;
     /* with a stride beyond T, some sampled frames are part of no window */
     bool wanted = sampled && stream->sampled % stream->plan.stride < stream->plan.window_frames;
     if (wanted) {
-        status = take(stream, frame, &kept);
+        status = take(stream, frame, &kept, &copied);
         if (status != VLJ_OK) {
             stream->sampler = before; /* as if it had never come */
             return status;
@@ -113,6 +115,7 @@ static vlj_status push(vlj_stream *stream, const vlj_frame *frame) {
     }
     stream->counters.last_frame_ns = frame->timestamp_ns;
     stream->counters.frames_sampled += sampled;
+    stream->counters.bytes_copied[VLJ_STAGE_FRAME] += copied;
     if (kept) {
         commit(stream, frame->timestamp_ns, arrival_ns);
     }

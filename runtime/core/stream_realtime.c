@@ -90,7 +90,7 @@ static bool offer_short_clip(vlj_stream *stream) {
     if (stream->ring.count == 0 || stream->ring.count >= frames) {
         return false;
     }
-    vlj_frame_ring_pad(&stream->ring, frames);
+    stream->counters.bytes_copied[VLJ_STAGE_FRAME] += vlj_frame_ring_pad(&stream->ring, frames);
     vlj_stream_offer_window(stream, 0);
     return true;
 }

@@ -7,7 +7,8 @@
 static bool window_waits(vlj_stream *stream) {
     uint32_t frames = stream->plan.window_frames;
     if (stream->finishing && stream->ring.count < frames) {
-        vlj_frame_ring_pad(&stream->ring, frames); /* nothing happens where there is no frame at all */
+        stream->counters.bytes_copied[VLJ_STAGE_FRAME] +=
+            vlj_frame_ring_pad(&stream->ring, frames); /* nothing happens where there is no frame at all */
     }
     return stream->ring.count >= vlj_stream_first_frame(stream, stream->next_window) + frames;
 }

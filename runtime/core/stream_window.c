@@ -135,9 +135,16 @@ vlj_status vlj_stream_run_window(vlj_stream *stream, uint64_t index) {
     vlj_stream_record(stream, VLJ_STAGE_GATE, predicted_ns, gate_ns, index, 0);
     vlj_stream_record(stream, VLJ_STAGE_WINDOW, start_ns, window_ns, index, 0);
     vlj_stream_record(stream, VLJ_STAGE_OVERHEAD, predicted_ns, window_ns - engines_ns, index, 0);
+    uint64_t encode_copied = 0, predict_copied = 0;
+    vlj_workspace_copied(stream->workspace, &encode_copied, &predict_copied);
+    size_t embedding_bytes = stream->config->embedding_width * sizeof(float); /* into the gate, and into an event */
     vlj_mutex_lock(&stream->mutex);
     stream->counters.windows++;
     stream->counters.predictions += stream->plan.query_count;
+    stream->counters.bytes_copied[VLJ_STAGE_ENCODE] = encode_copied;
+    stream->counters.bytes_copied[VLJ_STAGE_PREDICT] = predict_copied;
+    stream->counters.bytes_copied[VLJ_STAGE_GATE] +=
+        stream->plan.query_count * embedding_bytes * (stream->plan.emit_embeddings ? 2 : 1);
     vlj_mutex_unlock(&stream->mutex);
     return status;
 }

@@ -156,7 +156,7 @@ typedef enum vlj_switch { VLJ_DEFAULT = 0, VLJ_ON = 1, VLJ_OFF = 2 } vlj_switch;
 typedef struct vlj_model_options {
     uint32_t struct_size;
     uint32_t header_version;     /* VLJ_HEADER_VERSION */
-    const char *backend;         /* "ort" (default), "openvino", "auto" or "callback" */
+    const char *backend;         /* "ort" (default), "openvino", "tensorrt", "auto" or "callback" */
     const char *backend_library; /* path of libonnxruntime.so*; NULL: the loader's search path */
     uint32_t threads;            /* intra-op threads of encode + predict; 0: all */
     uint32_t decode_threads;     /* intra-op threads of the Y-Decoder; 0: 1 */
@@ -181,6 +181,10 @@ typedef struct vlj_model_options {
     /* "ort": weights are copied into the order that products read them in (default: on). Off: those in a file beside
      * the ONNX stay where they are mapped, shared and evictable; products are slower. */
     vlj_switch packed_weights;
+    /* Backend "tensorrt": path of libvljepa_tensorrt.so, NULL: the loader's search path; and the folder of engines that
+     * `vljepa export BUNDLE --engine tensorrt` built of this bundle on this device. */
+    const char *tensorrt_library;
+    const char *engine_folder;
 } vlj_model_options;
 
 typedef enum vlj_decode_when {
@@ -460,6 +464,12 @@ typedef struct vlj_stats {
     uint64_t allocations; /* made by the core since the stream was opened (0 in steady state) */
     int64_t first_frame_ns, last_frame_ns;
     vlj_stage_stats stages[8];
+    /* Bytes that moved from one buffer to another since the stream was opened, by stage, beside what a stage computes.
+     * FRAME: prepared frames that the ring holds twice, so that every window lies in one piece for the engine, or that
+     * fill up a short clip's window. ENCODE, PREDICT: inputs and outputs that a backend takes to and from memory of its
+     * own; 0 on a CPU, and on a GPU the visual tokens stay there. GATE: embeddings into the gate's history and into
+     * EMBEDDING events. Other stages aren't counted. */
+    uint64_t bytes_copied[8];
 } vlj_stats;
 
 VLJ_API vlj_status vlj_stream_stats(const vlj_stream *stream, vlj_stats *stats);

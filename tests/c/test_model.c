@@ -97,7 +97,7 @@ static void test_options(void) {
     options = options_for(&engines);
     options.backend = "tpu";
     CHECK_FAILS(vlj_model_open(bundle.path, &options, &model), VLJ_E_BACKEND_MISSING,
-                "\"tpu\": this library has ort, openvino, auto, callback");
+                "\"tpu\": this library has ort, openvino, tensorrt, auto, callback");
     options = options_for(&engines);
     options.callbacks = NULL;
     CHECK_FAILS(vlj_model_open(bundle.path, &options, &model), VLJ_E_ARGUMENT, "needs options.callbacks");

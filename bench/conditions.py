@@ -98,12 +98,15 @@ class BusyClock:
         """Starts the clock."""
         return cls(_machine_busy_s(), _own_busy_s(), time.monotonic())
 
-    def background_cores(self) -> float | None:
-        """Cores that others used since `now`; None in less than a fifth of a second."""
+    def background_cores(self, children_s: float = 0.0) -> float | None:
+        """Cores that others used since `now`; None in less than a fifth of a second.
+
+        `children_s`: seconds that children of ours, still running, worked meanwhile.
+        """
         wall = time.monotonic() - self.at_s
         if wall < 0.2 or self.total_s == 0:
             return None
-        others = (_machine_busy_s() - self.total_s) - (_own_busy_s() - self.own_s)
+        others = (_machine_busy_s() - self.total_s) - (_own_busy_s() - self.own_s) - children_s
         return max(0.0, others / wall)
 
 

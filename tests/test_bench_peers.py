@@ -1,41 +1,43 @@
-"""Full precision and plain exports in turns with a bundle; this machine as a device."""
+"""Full precision, plain exports and other projects in turns with a bundle."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from vljepa_edge.bench import peers
-from vljepa_edge.bench.devices.analytic import predict
-from vljepa_edge.bench.devices.host import Peaks, as_device, measure_peaks
-from vljepa_edge.bench.devices.operators import components, encoder
+from conftest import Cli
+from vljepa_edge.bench.peers import measure
 from vljepa_edge.bench.report import rows
-from vljepa_edge.bench.results import Results
-from vljepa_edge.model.config import nano
+from vljepa_edge.bench.results import Results, Run
 from vljepa_edge.runtime.model import load
 
 
 def test_peers_compute_the_same_as_the_bundle(
     tiny_bundle: Path, tiny_checkpoint: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    import torch
-
-    def no_compiler(part: object) -> object:
-        raise RuntimeError("no compiler in this test")
-
-    monkeypatch.setattr(torch, "compile", no_compiler)
-    with load(tiny_bundle, threads=1) as model:
-        runs, missing = peers.measure_peers(
-            model, tiny_checkpoint, name="the bundle", threads=1, rounds=3
-        )
-    assert missing[0].startswith("torch.compile: RuntimeError")
+    monkeypatch.setenv("TORCH_COMPILE_DISABLE", "1")  # no compiler in this test
+    runs, missing, finished = measure.measure_peers(
+        load(tiny_bundle, threads=1), tiny_checkpoint, bundle=str(tiny_bundle),
+        name="the bundle", threads=1, rounds=3,
+    )  # fmt: skip
+    assert finished
     by_name = {run.subject: run for run in runs}
-    assert next(iter(by_name)) == "PyTorch FP32 eager" and "the bundle" in by_name
-    assert "plain export, ONNX Runtime" in by_name
+    assert next(iter(by_name)) == "PyTorch FP32 eager" and list(by_name)[-1] == "the bundle"
+    assert {"plain export, ONNX Runtime FP32", "torch.compile FP32"} <= by_name.keys()
+    told = by_name.keys() | {note.partition(":")[0] for note in missing}
+    assert any(name.startswith("saccadic") for name in told)
     for name, run in by_name.items():
+        assert {len(values) for values in run.samples.values()} == {3}
+        assert len(run.warmup["encode_ms"]) == measure.WARMUP_ROUNDS
+        if "streaming" in name:
+            assert "cosine" not in run.counters
+            continue
         cosine = run.counters["cosine"]
         assert cosine is not None and cosine > (0.99 if "BF16" in name else 0.9999), name
-        assert {len(values) for values in run.samples.values()} == {3}
+        if run.headline == "encode_ms":
+            continue
         for whole, *parts in zip(
             run.samples["window_ms"],
             run.samples["encode_ms"],
@@ -47,22 +49,69 @@ def test_peers_compute_the_same_as_the_bundle(
     assert table[0][5] == "1.00× as fast" and len(table) == len(runs)
 
 
-def test_peaks_of_this_machine_predict_as_the_formula_says() -> None:
-    peaks = Peaks(2, fp32_gflops=100, int8_gops=400, bandwidth_gb_s=1e6, exp_g_s=1, pass_us=10)
-    device = as_device(peaks)
-    part = encoder(nano())
-    exps = 6 * 3 * 256 * 256 / 1e9
-    expected = part.flops / 100e9 + exps + 6 * 20 * 10e-6
-    assert predict(device, part, "fp32").realistic_s == pytest.approx(expected, rel=1e-3)
-    faster = part.linear_flops / 400e9 + part.attention_flops / 100e9 + exps + 6 * 20 * 10e-6
-    assert predict(device, part, "int8").realistic_s == pytest.approx(faster, rel=1e-3)
+def test_an_encoder_alone_is_held_against_the_first_ones_encoder() -> None:
+    first = Run("peers", "a", {}, "window_ms", {"encode_ms": [4.0], "window_ms": [10.0]})
+    alone = Run("peers", "b", {}, "encode_ms", {"encode_ms": [2.0]}, counters={"cosine": 1.0})
+    row = rows.peer_rows(Results("", [], {}, runs=[first, alone]))[1]
+    assert row[2:7] == ["2.00", "–", "–", "2.00× as fast (encoder)", "1.00000 (tokens)"]
 
 
-def test_peaks_are_measured(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vljepa_edge.bench.devices.host.ROUNDS", 3)
-    peaks = measure_peaks(nano(), 1)
-    assert peaks.fp32_gflops > 0.1 and peaks.int8_gops > 0.1
-    assert peaks.bandwidth_gb_s > 0.01 and peaks.exp_g_s > 0.001 and peaks.pass_us > 0
-    seconds = [predict(as_device(peaks), part, "fp32").realistic_s
-               for part in components(nano(), 4)[:2]]  # fmt: skip
-    assert all(0 < one < 60 for one in seconds)
+def test_another_checkpoint_is_refused(
+    cli: Cli, tiny_bundle: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    from vljepa_edge.model import checkpoint
+
+    opened = checkpoint.load(tiny_checkpoint)
+    opened.model.logit_scale.data += 1
+    checkpoint.save(tmp_path / "other", opened.model, opened.tokenizer, {})
+    refused = cli("bench", tiny_bundle, "--peers", tmp_path / "other")
+    assert refused.returncode == 2 and "made of another checkpoint" in refused.stderr
+    absent = cli("bench", tiny_bundle, "--peers", tmp_path / "none")
+    assert absent.returncode == 2 and "none" in absent.stderr
+    unnamed = cli("bench", tiny_bundle, "--peers", "random")
+    assert unnamed.returncode == 2 and "bundles of a preset" in unnamed.stderr
+
+
+ANSWERING = """
+import json, sys
+print(json.dumps({"subjects": [{"name": "x", "predicts": True}], "missing": [], "cpu_s": 0}))
+sys.stdout.flush()
+for number, line in enumerate(sys.stdin):
+    if number == int(sys.argv[1]): sys.exit("out of luck")
+    print(json.dumps({"encode_ms": 1.0, "predict_ms": 2.0, "cpu_s": 0}), flush=True)
+"""
+
+
+@pytest.fixture
+def turning() -> Iterator[list[measure.Row]]:
+    """Two processes that answer like peers; the first dies after its fourth turn."""
+    table = []
+    for turns in ("4", "1000"):
+        group = measure.Group.__new__(measure.Group)
+        group.start([sys.executable, "-c", ANSWERING, turns], turns)
+        group.opened()
+        table.append(measure.Row(group, 0, True, Run("peers", turns, {}, "window_ms")))
+    yield table
+    for row in table:
+        row.group.close()
+
+
+def test_a_peer_that_dies_is_told_and_the_others_go_on(turning: list[measure.Row]) -> None:
+    missing: list[str] = []
+    assert measure.alternate(turning, 6, missing)
+    assert missing == ["4: its process ended with 1: out of luck"]
+    assert turning[0].run.samples["window_ms"] == [3.0] * 2  # of four turns two were warm-up
+    assert "interrupted" in str(turning[0].run.validity)
+    assert turning[1].run.samples["window_ms"] == [3.0] * 6
+    assert turning[1].run.warmup["encode_ms"] == [1.0] * 2
+
+
+def test_interrupted_turns_are_kept(turning: list[measure.Row]) -> None:
+    def progress(done: int, total: int) -> None:
+        if done == 1:
+            raise KeyboardInterrupt
+
+    assert not measure.alternate(turning, 6, [], progress)
+    for row in turning:
+        assert row.run.samples["window_ms"] == [3.0]
+        assert "interrupted" in str(row.run.validity)

@@ -12,7 +12,7 @@ import math
 from dataclasses import dataclass
 
 from .catalogue import Device
-from .operators import Attention, Component, Elementwise, Gemm, Operator
+from .operators import Attention, Component, Elementwise, Gemm, Operator, Work
 
 BANDWIDTH_SHARE = 0.75  # of the nominal rate that a streaming kernel reaches
 WEIGHT_BYTES = {"fp32": 4, "bf16": 2, "fp16": 2, "int8": 1, "fp8": 1}
@@ -69,7 +69,10 @@ def _rates(device: Device, precision: str) -> tuple[float, float]:
 def _operator_seconds(device: Device, operator: Operator, precision: str) -> tuple[float, float]:
     """(bound, realistic) of all repeats."""
     bandwidth = device.bandwidth_gb_s * 1e9
+    if isinstance(operator, Work):
+        return _work_seconds(device, operator)
     if isinstance(operator, Gemm):
+        precision = operator.precision or precision
         peak, reached = _rates(device, precision)
         size = operator.weights * _weight(precision) + _traffic(device, operator, precision)
         # Tensor cores work on whole tiles of rows.
@@ -86,6 +89,15 @@ def _operator_seconds(device: Device, operator: Operator, precision: str) -> tup
     return 0.0, _elementwise_seconds(device, operator, precision)
 
 
+def _work_seconds(device: Device, operator: Work) -> tuple[float, float]:
+    """Passes over bytes could be fused away, and so have no bound."""
+    if not operator.amount:
+        return 0.0, device.launch_s
+    likely = operator.amount / device.rates[operator.kind]
+    bound = likely if operator.kind in ("attention", "softmax") else 0.0
+    return bound, likely + device.launch_s
+
+
 def _traffic(device: Device, operator: Gemm, precision: str) -> float:
     """Bytes of activations that go to memory: none while they fit in half of the last cache."""
     read = operator.rows * operator.inner * READ_BYTES[precision]
@@ -95,8 +107,6 @@ def _traffic(device: Device, operator: Gemm, precision: str) -> float:
 
 
 def _elementwise_seconds(device: Device, operator: Elementwise, precision: str) -> float:
-    if device.pass_s is not None:
-        return device.pass_s * operator.repeats
     size = operator.rows * operator.width * WRITE_BYTES[precision]
     launches = device.launch_s * 2 * operator.repeats  # two fused kernels a layer
     if 2 * size <= device.l2_bytes / 2:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import json
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -24,8 +24,8 @@ class Device:
 
     `peak_tflops` and `efficiency` by precision; None where it has no such unit. `exp_per_s` is the
     rate of exponentials (softmax): 16 per SM and clock on NVIDIA GPUs. `launch_s` is the cost of
-    one more kernel. `power_w`: at rest and at most. `pass_s`: all elementwise work of one layer,
-    where a runtime doesn't fuse it (CPUs).
+    one more kernel. `power_w`: at rest and at most. `rates`: units a second of each class of
+    `Work`, for a device whose graph is known node by node.
     """
 
     id: str
@@ -42,7 +42,7 @@ class Device:
     launch_s: float
     tile_rows: int
     energy_j_per_top: float | None = None
-    pass_s: float | None = None
+    rates: dict[str, float] = field(default_factory=dict)
     source: str = ""
     note: str = ""
 

@@ -14,12 +14,16 @@ from ...model.config import TransformerConfig, VLJEPAConfig
 
 @dataclass(frozen=True)
 class Gemm:
-    """rows x inner times inner x columns; `repeats` of them, each with its own weights."""
+    """rows x inner times inner x columns; `repeats` of them, each with its own weights.
+
+    `precision` where a graph tells it of this product; None: what is asked.
+    """
 
     rows: int
     inner: int
     columns: int
     repeats: int = 1
+    precision: str | None = None
 
     @property
     def flops(self) -> float:
@@ -63,7 +67,18 @@ class Elementwise:
     repeats: int = 1
 
 
-Operator = Gemm | Attention | Elementwise
+@dataclass(frozen=True)
+class Work:
+    """One node of a real graph: so many units of a class that a device has a measured rate for.
+
+    Units: operations of "attention", exponentials of "softmax", bytes in and out of all else.
+    """
+
+    kind: str
+    amount: float
+
+
+Operator = Gemm | Attention | Elementwise | Work
 
 
 @dataclass(frozen=True)
@@ -81,7 +96,11 @@ class Component:
     @property
     def attention_flops(self) -> float:
         """Of all attentions."""
-        return sum(op.flops for op in self.operators if isinstance(op, Attention))
+        return sum(
+            op.flops if isinstance(op, Attention) else op.amount
+            for op in self.operators
+            if isinstance(op, Attention) or (isinstance(op, Work) and op.kind == "attention")
+        )
 
     @property
     def flops(self) -> float:

@@ -196,14 +196,9 @@ def _points(run: Run, name: str) -> list[tuple[float, float]]:
 
 
 def _host_section(found: dict[str, Any]) -> str:
-    cells = [
-        [p["component"], rows.number(p["predicted_ms"]), rows.number(p["measured_ms"]),
-         f"{p['error']:+.1%}"]
-        for p in found["points"]
-    ]  # fmt: skip
-    told = ", ".join(f"{name} {rows.number(value)}" for name, value in found["peaks"].items())
-    header = ["component", "model ms", "measured ms", "error"]
-    return _section("The model with this machine's peaks", header, cells, f"Measured: {told}.")
+    cells = [rows.host_row(point) for point in found["points"]]
+    told = f"Measured: {rows.told_peaks(found['peaks'])}."
+    return _section("The model with this machine's peaks", rows.HOST_HEADER, cells, told)
 
 
 def _figure(caption: str, content: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from ..devices.check import check_points
 from ..results import Results
@@ -50,7 +51,7 @@ def render(results: Results) -> str:
         if reason:
             parts.append(f"Energy: null ({reason}).")
     if rows.peer_runs(results):
-        note = "Alternated in one process group, A B C A B C; means of the rounds."
+        note = "In turns, A B C A B C, each in a process of its own; means of the rounds."
         parts += [table(rows.PEER_HEADER, rows.peer_rows(results)), note]
     if results.predictions:
         body = [rows.device_row(row) for row in results.predictions]
@@ -65,19 +66,12 @@ def render(results: Results) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def host_model(found: dict[str, object]) -> str:
+def host_model(found: dict[str, Any]) -> str:
     """This machine's measured peaks, and the model's error on its own latencies."""
-    peaks = found["peaks"]
-    points = found["points"]
-    assert isinstance(peaks, dict) and isinstance(points, list)
-    told = ", ".join(f"{name} {rows.number(value)}" for name, value in peaks.items())
-    body = [
-        [p["component"], rows.number(p["predicted_ms"]), rows.number(p["measured_ms"]),
-         f"{p['error']:+.1%}"]
-        for p in points
-    ]  # fmt: skip
-    header = ["component", "model ms", "measured ms", "error"]
-    return f"The same model with this machine's measured peaks ({told}):\n\n" + table(header, body)
+    body = [rows.host_row(point) for point in found["points"]]
+    told = rows.told_peaks(found["peaks"])
+    about = f"The same model with this machine's measured peaks ({told}):"
+    return about + "\n\n" + table(rows.HOST_HEADER, body)
 
 
 def decode_curve(curve: dict[str, object]) -> str:

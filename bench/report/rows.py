@@ -85,22 +85,26 @@ def peer_runs(results: Results) -> list[Run]:
 
 
 def peer_rows(results: Results) -> list[Row]:
-    """Each with its ratio to the first, by the means of alternated rounds."""
+    """Each with its ratio to the first, by the means of alternated rounds.
+
+    An encoder alone is held against the first one's encoder.
+    """
     runs = peer_runs(results)
     rows = []
-    base = runs[0].summary().mean if runs else None
     for run in runs:
         found = run.summary()
-        parts = [run.summary(name).mean for name in ("encode_ms", "predict_ms")]
+        parts = [run.summary(name).mean for name in ("encode_ms", "predict_ms", "window_ms")]
+        base = runs[0].summary(run.headline).mean
         ratio = base / found.mean if base and found.mean else None
+        alone = " (encoder)" if run.headline == "encode_ms" else ""
+        cosine = number(run.counters.get("cosine"), 5)
         rows.append(
             [
                 run.subject,
                 str(found.count),
                 *(number(part) for part in parts),
-                number(found.mean),
-                f"{number(ratio)}× as fast" if ratio else "–",
-                number(run.counters.get("cosine"), 5),
+                f"{number(ratio)}× as fast{alone}" if ratio else "–",
+                f"{cosine} (tokens)" if alone and cosine != "–" else cosine,
                 str(run.validity),
             ]
         )
@@ -183,6 +187,37 @@ def device_row(row: DevicePrediction | dict[str, Any]) -> Row:
         "too slow" if row["model_fps_w"] is None else f"{row['model_fps_w']:.0f} W",
         number(row["window_j"]),
     ]
+
+
+HOST_HEADER = ["component", "nodes", "model ms", "measured ms", "error", "model, ms by class"]
+
+
+def host_row(point: dict[str, Any]) -> Row:
+    """A component of a bundle: predicted from measured peaks, and measured."""
+    shares = sorted(point["shares_ms"].items(), key=lambda one: -one[1])
+    return [
+        point["component"],
+        str(point["nodes"]),
+        number(point["predicted_ms"]),
+        number(point["measured_ms"]),
+        f"{point['error']:+.1%}",
+        ", ".join(f"{kind} {number(ms)}" for kind, ms in shares),
+    ]
+
+
+def told_peaks(peaks: dict[str, Any]) -> str:
+    """What the machine reached, in a line."""
+    named = {
+        "fp32_gflops": "GFLOP/s FP32",
+        "int8_gops": "GOP/s INT8",
+        "attention_gflops": "GFLOP/s attention",
+        "exp_g_s": "G exponentials/s",
+        "bandwidth_gb_s": "GB/s of memory",
+        "node_us": "us a node",
+    }
+    told = [f"{number(peaks[name])} {unit}" for name, unit in named.items()]
+    told += [f"{number(rate)} GB/s {kind}" for kind, rate in peaks["pass_gb_s"].items()]
+    return ", ".join(told) + f"; threads: {peaks['threads'] or 'all'}"
 
 
 CHECK_HEADER = ["device", "workload", "precision", "published ms", "model ms", "error", "note"]

@@ -65,7 +65,12 @@ class _Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--camera-fps", type=click.FloatRange(0), default=0.0, help="Frames pushed a second.")
 @click.option("--stride", type=click.IntRange(0), default=0, help="Frames between windows.")
 @click.option("--cameras", type=click.IntRange(1), default=16, help="multi: the most to try.")
-@click.option("--peers", type=click.Path(path_type=Path), help="Checkpoint for full precision.")
+@click.option(
+    "--peers",
+    metavar="CHECKPOINT|random[:SEED]",
+    help="Full precision and other projects in turns with the bundle.",
+)
+@click.option("--rounds", type=click.IntRange(1), default=30, help="peers: turns of each.")
 @click.option("--decode-curve", is_flag=True, help="Decode rate against quality (CIDEr).")
 @click.option("--host-model", is_flag=True, help="Fit the device model to this machine.")
 @click.option("--device", "device_names", multiple=True, help="Predict it (or all). Repeatable.")
@@ -277,32 +282,21 @@ def _extras(results: Results, options: dict[str, Any], path: str) -> None:
     from vljepa_edge.runtime.model import load
 
     threads, backend = options["threads"][0], options["backend"][0]
+    if options["peers"]:
+        _peers(results, options, path)
+        if results.interrupted:
+            return
     with load(path, threads=threads, backend=backend) as model:
-        about = model.description
-        subject = f"{about.name} {about.precision} {backend}"
-        if options["peers"]:
-            from vljepa_edge.bench.peers import measure_peers
-
-            with Output("peers", None, quiet=True) as out:
-                runs, missing = measure_peers(
-                    model,
-                    options["peers"],
-                    name=subject,
-                    threads=threads,
-                    rounds=options["samples"] or 30,
-                    progress=out.advance_to,
-                )
-            results.runs += runs
-            results.notes += missing
         if options["host_model"]:
-            from vljepa_edge.bench.devices.host import host_model
-            from vljepa_edge.model.config import PRESETS, nano
+            from vljepa_edge.bench.devices.host import HostModelError, host_model
 
-            if about.name not in PRESETS or about.visual_width != nano().x_encoder.width:
-                raise click.UsageError(
-                    f"--host-model knows the shapes of nano alone, and {path} is {about.name!r}"
-                )
-            results.host_model = host_model(model, nano(), threads)
+            if backend != "ort":
+                raise click.UsageError(f"--host-model is of the backend ort, not {backend}")
+            try:
+                with Output("host model", None, quiet=True) as out:
+                    results.host_model = host_model(model, Path(path), threads, out.advance_to)
+            except HostModelError as error:
+                raise click.UsageError(str(error)) from error
         if options["decode_curve"]:
             from vljepa_edge.bench.selective import decode_curve
 
@@ -310,6 +304,37 @@ def _extras(results: Results, options: dict[str, Any], path: str) -> None:
                 raise click.UsageError(f"{path} has no Y-Decoder: there is nothing to decode")
             with Output("decode curve", None, quiet=True) as out:
                 results.decode_curve = decode_curve(model, progress=out.advance_to)
+
+
+def _peers(results: Results, options: dict[str, Any], path: str) -> None:
+    """Full precision and peers in turns with the bundle."""
+    from vljepa_edge.bench.peers.measure import measure_peers
+    from vljepa_edge.cli.console import Output
+    from vljepa_edge.runtime.model import load
+
+    threads, backend = options["threads"][0], options["backend"][0]
+    rounds = options["samples"] or options["rounds"]
+    with (
+        load(path, threads=threads, backend=backend) as model,
+        Output("peers", rounds, quiet=True) as out,
+    ):
+        about = model.description
+        try:
+            runs, missing, finished = measure_peers(
+                model,
+                options["peers"],
+                bundle=path,
+                name=f"{about.name} {about.precision} {backend}",
+                backend=backend,
+                threads=threads,
+                rounds=rounds,
+                progress=out.advance_to,
+            )
+        except ValueError as error:
+            raise click.UsageError(str(error)) from error
+    results.runs += runs
+    results.notes += missing
+    results.interrupted = not finished
 
 
 # ---- comparing ----

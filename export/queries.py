@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,13 +17,11 @@ from ..runtime.bundle import Bundle
 from .bundle import check_folder, finish, staged, stored_sections
 from .errors import ExportError
 from .manifest import Manifest, QueryRecord
-from .sections import INSIDE, Kind, Section, query_section
+from .query_tables import Embed, Floats, check_same_table, checkpoint_embedder
+from .sections import INSIDE, Kind, Section, align, query_section
 
 # Every bundle has it, as its first.
 DEFAULT_QUERY = "What is happening?"
-Floats = NDArray[np.float32]
-# Token ids int64 [n] -> their embeddings [n, width].
-Embed = Callable[[NDArray[np.int64]], Floats]
 
 
 def tokenize(
@@ -77,7 +75,9 @@ def add_queries(folder: Path, texts: Sequence[str], *, checkpoint: Path | None =
     """Compiles `texts` into the bundle `folder`; returns those that it didn't have yet.
 
     The embeddings come from the bundle's own table, or from `checkpoint` where the bundle carries
-    none (at paper scale). The bundle is replaced whole, or stays as it was.
+    none (at paper scale): a checkpoint folder of ours, the Predictor's Llama, or a best.pt, whose
+    table must give the bundle's first query as it is. The bundle is replaced whole, or stays as it
+    was.
     """
     manifest = check_folder(folder)
     record = manifest.tokenizers.get("query")
@@ -88,8 +88,12 @@ def add_queries(folder: Path, texts: Sequence[str], *, checkpoint: Path | None =
     with Bundle(folder) as bundle:
         embed = _embedder(folder, bundle, manifest, checkpoint)
         inner = stored_sections(folder, bundle, INSIDE - {Kind.CONFIG})
+        first = _first_query(bundle, manifest)
     tokenizer = open_tokenizer(folder / record.file)
     most = manifest.model.max_query_tokens
+    if checkpoint is not None and new and first is not None:
+        again = compile_query(first.text, tokenizer, record.template, most, embed)
+        check_same_table(checkpoint, first.text, first.embeddings, again.embeddings)
     compiled = [compile_query(text, tokenizer, record.template, most, embed) for text in new]
     if not compiled:
         return []
@@ -124,27 +128,15 @@ def _embedder(folder: Path, bundle: Bundle, manifest: Manifest, checkpoint: Path
     return lambda ids: table[ids].astype(np.float32)
 
 
-def checkpoint_embedder(folder: Path, width: int) -> Embed:
-    """Rows of the Predictor's token embeddings, read one by one from a checkpoint's safetensors."""
-    from safetensors import SafetensorError, safe_open
-
-    path, name = folder / "model.safetensors", "predictor.embed_tokens.weight"
-    try:
-        with safe_open(path, framework="numpy") as file:
-            rows, columns = file.get_slice(name).get_shape()
-    except (OSError, SafetensorError) as error:
-        raise ExportError(f"{path}: no readable {name}: {error}") from error
-    if columns != width:
-        raise ExportError(f"{path}: {name} is {columns} wide, the bundle's queries {width}")
-
-    def embed(ids: NDArray[np.int64]) -> Floats:
-        if ids.max() >= rows:
-            raise ExportError(f"{path}: token {ids.max()} is outside the table of {rows} rows")
-        with safe_open(path, framework="numpy") as file:
-            table = file.get_slice(name)
-            return np.concatenate([table[int(i) : int(i) + 1] for i in ids]).astype(np.float32)
-
-    return embed
+def _first_query(bundle: Bundle, manifest: Manifest) -> CompiledQuery | None:
+    """The bundle's default query as it is stored (docs/format.md); None where it has none."""
+    if not manifest.queries:
+        return None
+    payload = bundle.read("query")
+    tokens, width, dtype, encoded = (int(n) for n in np.frombuffer(payload, "<u4", 4))
+    start = align(align(16) + encoded)
+    rows = np.frombuffer(payload, "<f4" if dtype == 2 else "<f2", tokens * width, start)
+    return CompiledQuery(manifest.queries[0].text, rows.reshape(tokens, width).astype(np.float32))
 
 
 def _link(source: Path, target: Path) -> None:

@@ -1,4 +1,4 @@
-"""Rotary position tables, computed once in float64: V-JEPA 2's 3-D form and Llama's.
+"""Rotary position tables, computed once: V-JEPA 2's 3-D form in float64, Llama's as upstream.
 
 They are real also where a module is built on the meta device, as the checkpoint loaders do.
 """
@@ -56,14 +56,19 @@ def swap_pairs(x: Tensor) -> Tensor:
 
 
 def text_tables(config: TransformerConfig, length: int) -> tuple[Tensor, Tensor]:
-    """Llama's cos and sin, float32 [length, head_dim]; rotate(x) = x*cos + rotate_half(x)*sin."""
-    half = config.head_dim // 2
-    omega = config.rope_theta ** -(torch.arange(half, dtype=torch.float64, device="cpu") / half)
+    """Llama's cos and sin, float32 [length, head_dim]; rotate(x) = x*cos + rotate_half(x)*sin.
+
+    Frequencies and angles are rounded to float32 on the way, in the order of transformers'
+    modeling_rope_utils.py and of Llama's own code: the published weights were trained with these
+    tables. Exact angles differ by 7e-5 at 1,000 positions and by 5e-4 at 8,000.
+    """
+    exponent = torch.arange(0, config.head_dim, 2, dtype=torch.float32, device="cpu")
+    omega = 1.0 / config.rope_theta ** (exponent / config.head_dim)
     if config.rope_scaling is not None:
         omega = _scale_llama3(omega, config.rope_scaling)
-    angle = torch.arange(length, dtype=torch.float64, device="cpu")[:, None] * omega
+    angle = torch.arange(length, dtype=torch.float32, device="cpu")[:, None] * omega
     angle = torch.cat((angle, angle), 1)
-    return angle.cos().float(), angle.sin().float()
+    return angle.cos(), angle.sin()
 
 
 def _scale_llama3(omega: Tensor, scaling: RopeScaling) -> Tensor:

@@ -18,8 +18,10 @@ from vljepa_edge.model.config import (
     TransformerConfig,
     VLJEPAConfig,
     nano,
+    paper,
 )
 from vljepa_edge.model.loaders import embedding_gemma, llama, smollm2
+from vljepa_edge.model.rope import text_tables
 
 pytest.importorskip("transformers")
 
@@ -52,6 +54,34 @@ def gemma_hub(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Any, list
 def _predictor_config(layers: int) -> VLJEPAConfig:
     stack = dataclasses.replace(STACK, layers=layers)
     return dataclasses.replace(nano(300), predictor=PredictorConfig(stack, visual_width=24))
+
+
+@pytest.mark.parametrize("length", [33, 1056, 8704])
+def test_rotary_tables_are_those_that_the_weights_saw(length: int) -> None:
+    """To the bit, up to the positions of 64 frames: rounding grows with the position."""
+    from transformers import LlamaConfig
+    from transformers.models.llama.modeling_llama import LlamaRotaryEmbedding
+
+    stack = paper().predictor.transformer
+    assert stack.rope_scaling is not None
+    scaling = dataclasses.asdict(stack.rope_scaling)
+    scaling["original_max_position_embeddings"] = scaling.pop("original_positions")
+    for config, rope in (
+        (stack, {"rope_type": "llama3", **scaling}),
+        (dataclasses.replace(stack, rope_scaling=None), {"rope_type": "default"}),
+    ):
+        theirs = LlamaRotaryEmbedding(
+            LlamaConfig(
+                hidden_size=config.width,
+                num_attention_heads=config.heads,
+                head_dim=config.head_dim,
+                max_position_embeddings=131_072,
+                rope_parameters={"rope_theta": config.rope_theta, **rope},
+            )
+        )
+        expected = theirs(torch.zeros(1, 1), torch.arange(length)[None])
+        for found, table in zip(text_tables(config, length), expected, strict=True):
+            assert torch.equal(found, table[0])
 
 
 def test_llama_sizes_are_read(llama_hub: tuple[Path, Any], tmp_path: Path) -> None:

@@ -18,7 +18,8 @@ def command() -> None:
 @click.option(
     "--checkpoint",
     type=click.Path(path_type=Path),
-    help="Where the embedding table is, for bundles that carry none.",
+    help="Where the embedding table is, for bundles that carry none: a checkpoint folder, the "
+    "hub folder of the Predictor's Llama, or open-vljepa's best.pt.",
 )
 def add(bundle: Path, texts: tuple[str, ...], checkpoint: Path | None) -> None:
     """Add one or more TEXTS to a bundle folder."""

@@ -97,7 +97,8 @@ class WorldBatches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         cv2.setNumThreads(1)
         rng = np.random.default_rng((self.seed, len(self.task), step))
-        frames, clips = [], []
+        frames = []
+        clips: list[int] = []
         queries: list[str] = []
         texts: list[str] = []
         keys: list[int] = []

@@ -244,7 +244,8 @@ def speaking(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFactory) ->
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("speaking")
     model = VLJEPA(dataclasses.replace(config, **parts))
-    checkpoint.save(folder / "checkpoint", model, tokenizer, {"made": "random weights for tests"})
+    card = {"made": "random weights for tests", "world": 2}
+    checkpoint.save(folder / "checkpoint", model, tokenizer, card)
     export_bundle(folder / "checkpoint", folder / "bundle", query_texts=["what is happening?"])
     return folder / "checkpoint", folder / "bundle"
 
@@ -279,7 +280,7 @@ def test_the_command_prints_markdown_and_json(cli: Cli, speaking: tuple[Path, Pa
     assert told["about"]["objects"] == 300 and told["about"]["motions"] == 34
     assert {row["task"] for row in told["scores"]} == {"text triplets", "state change"}
     assert set(told["seconds"]) == {"triplets", "state-change"}
-    result = cli("eval", bundle, *tasks, "--world", "2", "--clips", "3")
+    result = cli("eval", bundle, *tasks, "--clips", "3")
     assert result.stdout.startswith("# tiny on sprite world") and "| all |" in result.stdout
     result = cli("eval", bundle, "--task", "dancing")
     assert result.returncode == 2 and "no task 'dancing'" in result.stderr

@@ -145,13 +145,19 @@ def own_checkpoint(folder: Path) -> Origin:
 
 
 def hub_folders(
-    paths: Mapping[str, Path], frames: int, seed: int = 0, dense_heads: bool = False
+    paths: Mapping[str, Path],
+    frames: int,
+    seed: int = 0,
+    dense_heads: bool = False,
+    predictor_layers: int = 8,
 ) -> Origin:
     """Hub folders by part; the projections between them are fresh."""
     if missing := [part for part in PARTS[:3] if part not in paths]:
         raise ExportError(f"no folder for the {', '.join(missing)}", "name one each")
     parts = assemble.Parts(**{part: Path(path) for part, path in paths.items()})
-    config = assemble.read_config(parts, frames=frames, dense_heads=dense_heads)
+    config = assemble.read_config(
+        parts, frames=frames, predictor_layers=predictor_layers, dense_heads=dense_heads
+    )
     return Origin("hub", config.to_json(), {p: str(path) for p, path in paths.items()}, seed)
 
 

@@ -126,6 +126,48 @@ def save_embedding_gemma(folder: Path, **changes: Any) -> tuple[Any, list[Tensor
     return model, heads
 
 
+def best_pt(
+    llama: Any,
+    gemma: Any,
+    vision: Any | None,
+    width: int,
+    layers: int = 2,
+    visual_width: int = 128,
+) -> dict[str, Any]:
+    """What open-vljepa's trainer saves, from models of transformers; `vision` None: left out."""
+    generator = torch.Generator().manual_seed(12)
+
+    def noise(*shape: int) -> Tensor:
+        return torch.randn(*shape, generator=generator) * 0.1
+
+    base, hidden, text = llama.model, llama.config.hidden_size, gemma.config.hidden_size
+    state = {"predictor.embed_tokens.weight": base.embed_tokens.weight.bfloat16()}
+    for i, layer in enumerate(base.layers[-layers:]):
+        for name, value in layer.state_dict().items():
+            state[f"predictor.layers.{i}.{name}"] = value
+    state["predictor.norm.weight"] = base.norm.weight
+    state["predictor.vis_proj.weight"] = noise(hidden, visual_width)
+    state["predictor.vis_proj.bias"] = noise(hidden)
+    state["predictor.out_proj.weight"] = noise(width, hidden)
+    state["predictor.out_proj.bias"] = noise(width)
+    for name, value in gemma.state_dict().items():
+        state[f"y_encoder.model.{name}"] = value
+    state["y_encoder.projector.weight"] = noise(width, text)
+    state["y_encoder.projector.bias"] = noise(width)
+    if vision is not None:
+        for name, value in vision.state_dict().items():
+            state[f"x_encoder.model.{name}"] = value
+    config = {
+        "encoder": {"model_name": "facebook/vjepa2-vitl-fpc64-256", "output_dim": None},
+        "predictor": {"llama_name": "meta-llama/Llama-3.2-1B", "proj_dim": 1536},
+        "y_encoder": {"model_name": "google/embeddinggemma-300m", "proj_dim": 1536},
+        "data": {"num_frames": 8, "image_size": 256},
+        "training": {"temperature": 0.05, "bf16": True},
+    }
+    detached = {name: value.detach().clone() for name, value in state.items()}
+    return {"epoch": 7, "model_state_dict": detached, "loss": 1.25, "config": config}
+
+
 def assert_parity(case: str, found: Tensor, expected: Tensor, limit: float = 1e-5) -> None:
     """Equal to within `limit`; also a row of docs/weights.md's table, in the file PARITY_TABLE."""
     assert found.shape == expected.shape

@@ -10,10 +10,11 @@ import dataclasses
 from pathlib import Path
 from typing import Any
 
+import full_size_models
 import pytest
 import torch
 import torch.nn.functional as F
-from hub_models import assert_parity, pixels_for_upstream, random_frames, randomise
+from hub_models import assert_parity, pixels_for_upstream, random_frames
 from torch import Tensor
 from vljepa_edge.model.config import SpecialTokens, paper
 from vljepa_edge.model.loaders import embedding_gemma, llama, smollm2, vjepa2
@@ -29,17 +30,14 @@ def _assert_same(case: str, found: Tensor, expected: Tensor) -> None:
     assert F.cosine_similarity(found.flatten(), expected.flatten(), dim=0) >= 0.99999
 
 
-def _saved(model: Any, folder: Path, seed: int) -> Any:
-    model = randomise(model, seed)
+def _saved(model: Any, folder: Path) -> Any:
     model.save_pretrained(folder, max_shard_size="1GB")
     return model
 
 
 @torch.no_grad()
 def test_x_encoder(tmp_path: Path) -> None:
-    from transformers import VJEPA2Config, VJEPA2Model
-
-    theirs = _saved(VJEPA2Model(VJEPA2Config()), tmp_path, 1)
+    theirs = _saved(full_size_models.vjepa2(), tmp_path)
     config = paper(frames=8)
     assert vjepa2.read_config(tmp_path) == config.x_encoder
     clip = random_frames(1, 8, 256, 256)
@@ -53,32 +51,13 @@ def test_x_encoder(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_predictor(tmp_path: Path) -> None:
     """The last 8 of 9 layers of Llama-3.2-1B's size over 1,024 visual and 32 query tokens."""
-    from transformers import LlamaConfig, LlamaModel
-
     config = paper(frames=8)
-    c = config.predictor.transformer
-    scaling = dataclasses.asdict(c.rope_scaling) if c.rope_scaling is not None else {}
-    original = scaling.pop("original_positions")
-    rope = {"rope_type": "llama3", "rope_theta": c.rope_theta, **scaling}
-    theirs = LlamaModel(
-        LlamaConfig(
-            hidden_size=c.width,
-            num_hidden_layers=9,
-            num_attention_heads=c.heads,
-            num_key_value_heads=c.kv_heads,
-            head_dim=c.head_dim,
-            intermediate_size=c.mlp_width,
-            vocab_size=c.vocabulary,
-            rms_norm_eps=c.norm_eps,
-            rope_parameters={**rope, "original_max_position_embeddings": original},
-            tie_word_embeddings=True,
-        )
-    )
-    theirs = _saved(theirs, tmp_path, 2)
+    theirs = _saved(full_size_models.llama(), tmp_path).model
     ours = llama.load_predictor(tmp_path, config)
     generator = torch.Generator().manual_seed(3)
     visual = torch.randn(1, 1024, 1024, generator=generator)
-    ids = torch.randint(0, c.vocabulary, (1, 32), generator=generator)
+    rows = config.predictor.transformer.vocabulary
+    ids = torch.randint(0, rows, (1, 32), generator=generator)
     found, mask = ours.hidden(visual, ours.embed_tokens(ids), torch.ones(1, 32))
     inputs = torch.cat((ours.vis_proj(visual), ours.embed_tokens(ids)), 1)
     del ours
@@ -93,61 +72,25 @@ def test_predictor(tmp_path: Path) -> None:
 @torch.no_grad()
 def test_y_encoder(tmp_path: Path) -> None:
     """A text of 300 tokens, longer than the window."""
-    from transformers import Gemma3TextConfig, Gemma3TextModel
-
     config = paper()
-    c = config.y_encoder.transformer
-    theirs = Gemma3TextModel(
-        Gemma3TextConfig(
-            vocab_size=c.vocabulary,
-            hidden_size=c.width,
-            intermediate_size=c.mlp_width,
-            num_hidden_layers=c.layers,
-            num_attention_heads=c.heads,
-            num_key_value_heads=c.kv_heads,
-            head_dim=c.head_dim,
-            query_pre_attn_scalar=256,
-            sliding_window=512,
-            max_position_embeddings=2048,
-            use_bidirectional_attention=True,
-        )
-    )
-    theirs = _saved(theirs, tmp_path, 4)
+    theirs = _saved(full_size_models.embedding_gemma(), tmp_path)
     ours = embedding_gemma.load(tmp_path, config)
-    ids = torch.randint(1, c.vocabulary, (1, 300), generator=torch.Generator().manual_seed(5))
+    generator = torch.Generator().manual_seed(5)
+    ids = torch.randint(1, config.y_encoder.transformer.vocabulary, (1, 300), generator=generator)
     expected = theirs(input_ids=ids).last_hidden_state
     _assert_same("Y-Encoder, EmbeddingGemma-300M", ours.hidden(ids), expected)
 
 
 @torch.no_grad()
 def test_y_decoder(tmp_path: Path) -> None:
-    from transformers import LlamaConfig, LlamaForCausalLM
-
     config = dataclasses.replace(paper(), special_tokens=SpecialTokens(0, 0, 0))
     assert config.y_decoder is not None
-    c = config.y_decoder.transformer
-    theirs = LlamaForCausalLM(
-        LlamaConfig(
-            hidden_size=c.width,
-            num_hidden_layers=c.layers,
-            num_attention_heads=c.heads,
-            num_key_value_heads=c.kv_heads,
-            head_dim=c.head_dim,
-            intermediate_size=c.mlp_width,
-            vocab_size=c.vocabulary,
-            rms_norm_eps=c.norm_eps,
-            rope_parameters={"rope_type": "default", "rope_theta": c.rope_theta},
-            tie_word_embeddings=True,
-            bos_token_id=0,
-            eos_token_id=0,
-        )
-    )
-    theirs = _saved(theirs, tmp_path, 6)
+    theirs = _saved(full_size_models.smollm2(), tmp_path)
     assert smollm2.read_config(tmp_path) == config.y_decoder
     ours = smollm2.load(tmp_path, config)
     generator = torch.Generator().manual_seed(7)
     embedding = F.normalize(torch.randn(1, 1536, generator=generator), dim=-1)
-    ids = torch.randint(0, c.vocabulary, (1, 40), generator=generator)
+    ids = torch.randint(0, config.y_decoder.transformer.vocabulary, (1, 40), generator=generator)
     inputs = torch.cat((ours.soft_tokens(embedding), ours.embed_tokens(ids)), 1)
     mask = ours.prefix_mask(48)[None, None]
     expected = theirs(inputs_embeds=inputs, attention_mask=mask, use_cache=False).logits[:, 8:]

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from hub_models import (
     assert_parity,
+    best_pt,
     pixels_for_upstream,
     random_frames,
     save_embedding_gemma,
@@ -84,45 +85,11 @@ def test_our_own_format_without_a_decoder(hub: Hub, tmp_path: Path) -> None:
         own.load_component(tmp_path, "y_decoder")
 
 
-def _best_pt(hub: Hub, width: int, x_encoder: bool) -> dict[str, Any]:
-    """What open-vljepa's trainer saves, from the models of transformers in `hub`."""
-    generator = torch.Generator().manual_seed(12)
-
-    def noise(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator) * 0.1
-
-    base = hub.llama.model
-    state = {"predictor.embed_tokens.weight": base.embed_tokens.weight.bfloat16()}
-    for i, layer in enumerate(base.layers[-2:]):
-        for name, value in layer.state_dict().items():
-            state[f"predictor.layers.{i}.{name}"] = value
-    state["predictor.norm.weight"] = base.norm.weight
-    state["predictor.vis_proj.weight"], state["predictor.vis_proj.bias"] = noise(96, 128), noise(96)
-    state["predictor.out_proj.weight"] = noise(width, 96)
-    state["predictor.out_proj.bias"] = noise(width)
-    for name, value in hub.gemma.state_dict().items():
-        state[f"y_encoder.model.{name}"] = value
-    state["y_encoder.projector.weight"] = noise(width, 48)
-    state["y_encoder.projector.bias"] = noise(width)
-    if x_encoder:
-        for name, value in hub.vision.state_dict().items():
-            state[f"x_encoder.model.{name}"] = value
-    config = {
-        "encoder": {"model_name": "facebook/vjepa2-vitl-fpc64-256", "output_dim": None},
-        "predictor": {"llama_name": "meta-llama/Llama-3.2-1B", "proj_dim": 1536},
-        "y_encoder": {"model_name": "google/embeddinggemma-300m", "proj_dim": 1536},
-        "data": {"num_frames": 8, "image_size": 256},
-        "training": {"temperature": 0.05, "bf16": True},
-    }
-    detached = {name: value.detach().clone() for name, value in state.items()}
-    return {"epoch": 7, "model_state_dict": detached, "loss": 1.25, "config": config}
-
-
 @pytest.mark.parametrize("x_encoder", [False, True])
 @torch.no_grad()
 def test_open_vljepa_predicts_as_its_own_code(hub: Hub, tmp_path: Path, x_encoder: bool) -> None:
     """The reference is open-vljepa's forward pass, written out over modules of transformers."""
-    saved = _best_pt(hub, 40, x_encoder)
+    saved = best_pt(hub.llama, hub.gemma, hub.vision if x_encoder else None, 40)
     torch.save(saved, tmp_path / "best.pt")
     config = hub.config(y_decoder=None)
     folder = None if x_encoder else hub.parts.x_encoder
@@ -163,7 +130,7 @@ def test_open_vljepa_predicts_as_its_own_code(hub: Hub, tmp_path: Path, x_encode
 
 
 def test_open_vljepa_says_what_it_is(hub: Hub, tmp_path: Path) -> None:
-    saved = _best_pt(hub, 40, x_encoder=False)
+    saved = best_pt(hub.llama, hub.gemma, None, 40)
     path = tmp_path / "best.pt"
     torch.save(saved, path)
     config = open_vljepa.read_config(path)

@@ -72,6 +72,12 @@ class _Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @click.option("--rounds", type=click.IntRange(1), default=30, help="peers: turns of each.")
 @click.option("--decode-curve", is_flag=True, help="Decode rate against quality (CIDEr).")
+@click.option(
+    "--world",
+    "version",
+    type=click.IntRange(1, 2),
+    help="decode curve: version of sprite world.  [default: the one the bundle was trained on]",
+)
 @click.option("--host-model", is_flag=True, help="Fit the device model to this machine.")
 @click.option("--device", "device_names", multiple=True, help="Predict it (or all). Repeatable.")
 @click.option("--frames", type=_Listed(click.IntRange(2)), help="Of predictions; default 8,16,32.")
@@ -303,7 +309,9 @@ def _extras(results: Results, options: dict[str, Any], path: str) -> None:
             if not model.has("y_decoder"):
                 raise click.UsageError(f"{path} has no Y-Decoder: there is nothing to decode")
             with Output("decode curve", None, quiet=True) as out:
-                results.decode_curve = decode_curve(model, progress=out.advance_to)
+                results.decode_curve = decode_curve(
+                    model, version=options["version"], progress=out.advance_to
+                )
 
 
 def _peers(results: Results, options: dict[str, Any], path: str) -> None:

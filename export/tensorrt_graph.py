@@ -6,6 +6,7 @@
 - `half`: weights and products in float16, as typed networks have to be told; norms, the softmax's
   mask and the pooled embedding stay in float32.
 - `attention`: MatMul, Softmax, MatMul become opset 23's Attention (TensorRT 10.15 and later).
+- `pool_plugin`: the Predictor's pooling stays one node, for the plug-in of `kernels/cuda/tensorrt`.
 """
 
 from __future__ import annotations
@@ -14,16 +15,27 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
+from . import pooling
+from .errors import ExportError
+
 OPSET_ATTENTION = 23
 F16, F32 = ir.DataType.FLOAT16, ir.DataType.FLOAT
 # The largest that a mask may hide with in float16.
 HIDDEN_HALF = 6e4
 # Computed in float32 whatever the rest is: squares overflow, masks are -1e9, means lose digits.
-WIDE = frozenset(("Pow", "ReduceMean", "Sqrt", "Div", "ReduceL2", "ReduceSum", "Clip", "Gather"))
+WIDE = frozenset(
+    ("Pow", "ReduceMean", "Sqrt", "Div", "ReduceL2", "ReduceSum", "Clip", "Gather", pooling.NAME)
+)
+# Of the pooling kernels (kernels/cuda/pool_block.h).
+POOL_MULTIPLE, POOL_MOST_WIDTH = 4, 4096
 
 
-def for_tensorrt(model: ir.Model, *, half: bool = False, attention: bool = False) -> ir.Model:
+def for_tensorrt(
+    model: ir.Model, *, half: bool = False, attention: bool = False, pool_plugin: bool = False
+) -> ir.Model:
     """The graph with its functions inlined and the changes above; `model` is changed too."""
+    if pool_plugin:
+        strip_pool_body(model)
     if model.functions:
         common.InlinePass()(model)
         common.LiftConstantsToInitializersPass(lift_all_constants=True, size_limit=0)(model)
@@ -40,6 +52,36 @@ def for_tensorrt(model: ir.Model, *, half: bool = False, attention: bool = False
     common.RemoveUnusedNodesPass()(model)
     common.RemoveUnusedOpsetsPass()(model)
     return model
+
+
+def strip_pool_body(model: ir.Model) -> int:
+    """Takes the function body of `vljepa::MaskedMeanPool` away and names its plug-in; how many.
+
+    With a body, TensorRT's parser takes the body; without, it looks for a plug-in by the node's
+    attributes. ExportError where the plug-in's kernels don't take the weight's size.
+    """
+    count = 0
+    for node in model.graph:
+        if (node.domain, node.op_type) != (pooling.DOMAIN, pooling.NAME):
+            continue
+        weight = node.inputs[2]
+        shape = None if weight is None or weight.shape is None else list(weight.shape)
+        if shape is None or not all(isinstance(n, int) and n % POOL_MULTIPLE == 0 for n in shape):
+            raise ExportError(
+                f"the pooling plug-in takes multiples of {POOL_MULTIPLE}, not {shape}",
+                "leave --pool-plugin out",
+            )
+        if int(shape[0]) > POOL_MOST_WIDTH:
+            raise ExportError(
+                f"the pooling plug-in takes at most {POOL_MOST_WIDTH} wide, not {shape[0]}",
+                "leave --pool-plugin out",
+            )
+        for name, value in (("plugin_version", pooling.VERSION), ("plugin_namespace", node.domain)):
+            node.attributes[name] = ir.AttrString(name, str(value))
+        count += 1
+    for key in [k for k in model.functions if k[:2] == (pooling.DOMAIN, pooling.NAME)]:
+        del model.functions[key]
+    return count
 
 
 def cast_bytes_first(model: ir.Model) -> None:

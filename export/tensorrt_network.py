@@ -52,6 +52,15 @@ def find_tensorrt(rtx: bool = False) -> Any:
         raise ExportError(f"{name} cannot be loaded ({error})", f"pip install {package}") from error
 
 
+def load_plugins(trt: Any, library: Path) -> None:
+    """Registers a library of plug-ins (`libvljepa_tensorrt.so`). ExportError where it isn't one."""
+    if trt.get_plugin_registry().load_library(str(library)) is None:
+        raise ExportError(
+            f"{library} is no library of TensorRT plug-ins that can be loaded",
+            "build libvljepa_tensorrt.so with CMake, against this TensorRT",
+        )
+
+
 def make_logger(trt: Any) -> Any:
     """Collects what TensorRT says in `lines`, warnings and errors."""
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 ENVIRONMENT = "VLJEPA_ORT_LIBRARY"
 OPENVINO_ENVIRONMENT = "VLJEPA_OPENVINO_LIBRARY"
+TENSORRT_ENVIRONMENT = "VLJEPA_TENSORRT_LIBRARY"
 CACHE_ENVIRONMENT = "VLJEPA_CACHE"
 
 
@@ -25,6 +26,14 @@ def find_openvino() -> str | None:
     None leaves the search to the dynamic loader.
     """
     return _find(OPENVINO_ENVIRONMENT, "openvino", "libs", "libopenvino_c.so*")
+
+
+def find_tensorrt() -> str | None:
+    """Path of `libvljepa_tensorrt.so`, which CMake builds on the device: $VLJEPA_TENSORRT_LIBRARY.
+
+    None leaves the search to the dynamic loader.
+    """
+    return os.environ.get(TENSORRT_ENVIRONMENT)
 
 
 def cache_folder() -> Path | None:

@@ -20,7 +20,12 @@ from vljepa_edge.runtime.engines import Array, Hooks, PythonEngine, core_tensors
 from vljepa_edge.runtime.errors import ArgumentError, check
 from vljepa_edge.runtime.frames import PixelFormat, Pixels, make_window
 from vljepa_edge.runtime.handles import ModelHandle
-from vljepa_edge.runtime.library import cache_folder, find_onnxruntime, find_openvino
+from vljepa_edge.runtime.library import (
+    cache_folder,
+    find_onnxruntime,
+    find_openvino,
+    find_tensorrt,
+)
 from vljepa_edge.runtime.options import (
     FLOAT_PRECISIONS,
     FloatPrecision,
@@ -82,6 +87,7 @@ class Model:
         arena: bool = True,
         own_ops: bool = True,
         packed_weights: bool = True,
+        engines: str | os.PathLike[str] | None = None,
     ) -> None:
         """Opens a bundle folder or image; None is the packaged nano bundle. See `load`."""
         if float_precision is not None and float_precision not in FLOAT_PRECISIONS:
@@ -108,6 +114,9 @@ class Model:
         options.provider = provider_name = _text(provider)
         options.device = device
         options.arena = lib.VLJ_DEFAULT if arena else lib.VLJ_OFF
+        runs_engines = backend == "tensorrt" or (backend == "auto" and engines is not None)
+        options.tensorrt_library = tensorrt_name = _path(find_tensorrt() if runs_engines else None)
+        options.engine_folder = engine_folder = _path(engines)
         options.packed_weights = lib.VLJ_DEFAULT if packed_weights else lib.VLJ_OFF
         options.own_ops = lib.VLJ_DEFAULT if own_ops else lib.VLJ_OFF
         options.threads = threads
@@ -118,7 +127,8 @@ class Model:
         options.callbacks = self._hooks.callbacks
         out = ffi.new("vlj_model **")
         check(lib.vlj_model_open(os.fsencode(self.path), options, out))
-        del cpu_list, decode_cpu_list, provider_name  # lived as long as the core looked at them
+        # lived as long as the core looked at them
+        del cpu_list, decode_cpu_list, provider_name, tensorrt_name, engine_folder
         self._handle: ModelHandle | None = ModelHandle(out[0], self._hooks)
         self._tokenizers: dict[str, BundleTokenizer] = {}
 
@@ -442,16 +452,18 @@ class Model:
 def load(path: str | os.PathLike[str] | None = None, **options: Any) -> Model:
     """Opens a bundle folder or image; None is the packaged nano bundle.
 
-    Options: backend ("ort", "openvino", "auto": the faster of them, found by a short trial that is
-    kept, or "callback"), threads (of encode and predict, 0: all), decode_threads, verify_hashes,
-    components (names of those to open; None: all), engine (a PythonEngine for "callback"),
-    log(level, message), clock_ns, float_precision ("float32", "bfloat16", "float16"; None: float32
-    for an FP32 bundle, else the backend's choice), cache (an existing folder for compiled models;
-    None: the user's cache), cpus and decode_cpus (Linux: "0-3", or "auto": the large cores encode,
-    others decode), provider ("cpu", "cuda", "tensorrt": of ONNX Runtime) and device (number of the
-    GPU), arena (False: ONNX Runtime keeps no memory between runs), own_ops (False: it runs function
-    bodies in place of this package's operators), packed_weights (False: weights beside an ONNX stay
-    in the mapped file; less memory, slower). Raises BundleError and BackendError.
+    Options: backend ("ort", "openvino", "tensorrt", "auto": the fastest of them, found by a short
+    trial that is kept, or "callback"), threads (of encode and predict, 0: all), decode_threads,
+    verify_hashes, components (names of those to open; None: all), engine (a PythonEngine for
+    "callback"), log(level, message), clock_ns, float_precision ("float32", "bfloat16", "float16";
+    None: float32 for an FP32 bundle, else the backend's choice), cache (an existing folder for
+    compiled models; None: the user's cache), cpus and decode_cpus (Linux: "0-3", or "auto": the
+    large cores encode, others decode), provider ("cpu", "cuda", "tensorrt": of ONNX Runtime) and
+    device (number of the GPU), arena (False: ONNX Runtime keeps no memory between runs), own_ops
+    (False: it runs function bodies in place of this package's operators), packed_weights (False:
+    weights beside an ONNX stay in the mapped file; less memory, slower), engines (for "tensorrt"
+    and "auto": the folder that `vljepa export --engine tensorrt` made on this device). Raises
+    BundleError and BackendError.
     """
     return Model(path, **options)
 

@@ -15,10 +15,11 @@ def open_builder(
     capability: str | None = None,
     attention: bool = False,
     timing_cache: Path | None = None,
+    pool_plugin: Path | None = None,
 ) -> EngineBuilder:
     """The maker of a name; ExportError where its library or device is missing.
 
-    `capability`, `attention` and `timing_cache` are TensorRT's (`tensorrt.py`).
+    The other arguments are TensorRT's (`tensorrt.py`).
     """
     if name == "ort":
         from .ort import OrtBuilder
@@ -30,4 +31,9 @@ def open_builder(
         return OpenvinoBuilder()
     from .tensorrt import TensorrtBuilder
 
-    return TensorrtBuilder(capability=capability, attention=attention, timing_cache=timing_cache)
+    return TensorrtBuilder(
+        capability=capability,
+        attention=attention,
+        timing_cache=timing_cache,
+        pool_plugin=pool_plugin,
+    )

@@ -10,18 +10,19 @@ import hashlib
 import json
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol
 
-from ...runtime.bundle import Bundle
+from ...runtime.bundle import Bundle, Section
 from ..bundle import INDEX, check_folder
 from ..errors import ExportError
 from ..index_writer import sha256_file
 from ..manifest import Manifest
 
 RECORD = "engine.json"
+KEY = "engines.key"  # the same for the C core, which reads no JSON (runtime/backends/engine_key.h)
 # Axis -> least, usual and largest size.
 Ranges = Mapping[str, tuple[int, int, int]]
 Progress = Callable[[str, int, int], None]
@@ -81,7 +82,7 @@ def build_engines(
     """
     manifest = check_folder(bundle)
     with Bundle(bundle) as opened:
-        del opened
+        sources = {name: sources_digest(opened.sections, name) for name in manifest.components}
     digest = sha256_file(bundle / INDEX)
     key = engine_key(builder, digest)
     ready = read_engines(output)
@@ -101,6 +102,7 @@ def build_engines(
             path = staging / f"{name}{builder.suffix}"
             builder.build(bundle / component.file, axis_ranges(manifest, name), path)
             files[name] = path.name
+        (staging / KEY).write_text(core_key(builder, files, sources), "utf-8")
         record = EngineRecord(
             key=key,
             builder=builder.name,
@@ -119,6 +121,28 @@ def build_engines(
         shutil.rmtree(staging, ignore_errors=True)
         raise
     return record
+
+
+def sources_digest(sections: Iterable[Section], component: str) -> str:
+    """SHA-256 over the digests of a component's ONNX and of its weights, in the index's order."""
+    digest = hashlib.sha256()
+    ordered = sorted(sections, key=lambda section: section.kind != "engine")  # stable
+    for section in ordered:
+        own = section.kind == "engine" and section.name == component
+        data = section.kind == "engine_data" and section.name.startswith(f"{component}.onnx")
+        if own or data:
+            digest.update(bytes.fromhex(section.sha256))
+    return digest.hexdigest()
+
+
+def core_key(builder: EngineBuilder, files: Mapping[str, str], sources: Mapping[str, str]) -> str:
+    """`engines.key`: library and version, device, then a component, its sources and file a line."""
+    version = builder.version()
+    if not version.startswith(f"{builder.name} "):
+        version = f"{builder.name} {version}"
+    lines = ["vljepa-engines 1", version, builder.device()]
+    lines += [f"{name} {sources[name]} {file}" for name, file in files.items()]
+    return "\n".join(lines) + "\n"
 
 
 def read_engines(folder: Path) -> EngineRecord | None:

@@ -14,7 +14,7 @@ import onnx_ir as ir
 
 from ..errors import ExportError
 from ..tensorrt_graph import for_tensorrt
-from ..tensorrt_network import build, find_tensorrt, parse
+from ..tensorrt_network import build, find_tensorrt, load_plugins, parse
 from .builder import Ranges
 from .host import gpu_name
 
@@ -34,10 +34,18 @@ class TensorrtBuilder:
         attention: bool = False,
         capability: str | None = None,
         timing_cache: Path | None = None,
+        pool_plugin: Path | None = None,
     ) -> None:
         self.half, self.attention, self.capability = half, attention, capability
+        self.pool_plugin = pool_plugin
         self.timing_cache = timing_cache
         self._trt = find_tensorrt(rtx=capability is not None)
+        if pool_plugin is not None:
+            if capability is not None:
+                raise ExportError(
+                    "TensorRT for RTX has no plug-in layers", "leave --pool-plugin or --capability"
+                )
+            load_plugins(self._trt, pool_plugin)
         if attention and not half:
             raise ExportError("TensorRT's Attention takes float16 alone", "leave attention out")
         if capability is None:
@@ -62,7 +70,8 @@ class TensorrtBuilder:
 
     def settings(self) -> Mapping[str, str]:
         """Types and profile."""
-        return {"half": str(self.half), "attention": str(self.attention)}
+        settings = {"half": str(self.half), "attention": str(self.attention)}
+        return settings if self.pool_plugin is None else {**settings, "pool_plugin": "1"}
 
     def build(self, onnx: Path, ranges: Ranges, output: Path) -> None:
         """Writes the plan; the timing cache, where there is one, is read before and kept after."""
@@ -81,7 +90,12 @@ class TensorrtBuilder:
         half = self.half and onnx.stem != "y_encoder" and not kinds
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
             path = Path(folder) / onnx.name
-            adapted = for_tensorrt(model, half=half, attention=half and self.attention)
+            adapted = for_tensorrt(
+                model,
+                half=half,
+                attention=half and self.attention,
+                pool_plugin=self.pool_plugin is not None,
+            )
             ir.save(adapted, path, external_data=f"{path.name}.data", size_threshold_bytes=1024)
             before = b""
             if self.timing_cache is not None and self.timing_cache.is_file():

@@ -72,6 +72,12 @@ _FOLDER = click.Path(path_type=Path)
     help="TensorRT for a device that is not here (SM86, SM89, ...), by tensorrt-rtx.",
 )
 @click.option("--attention", is_flag=True, help="TensorRT 10.15 and later: its Attention operator.")
+@click.option(
+    "--pool-plugin",
+    type=click.Path(path_type=Path, exists=True, dir_okay=False),
+    metavar="LIBRARY",
+    help="TensorRT: leave the Predictor's pooling to the plug-in in libvljepa_tensorrt.so.",
+)
 @click.option("--overwrite", is_flag=True, help="Replace the bundle if it exists.")
 @click.pass_context
 def command(
@@ -88,6 +94,7 @@ def command(
     engine: str | None,
     capability: str | None,
     attention: bool,
+    pool_plugin: Path | None,
     overwrite: bool,
     **_: object,
 ) -> None:
@@ -102,10 +109,10 @@ def command(
     from vljepa_edge.cli.console import Output
 
     if engine is not None:
-        _engines(checkpoint, output, engine, capability, attention)
+        _engines(checkpoint, output, engine, capability, attention, pool_plugin)
         return
-    if capability or attention:
-        raise click.UsageError("--capability and --attention go with --engine tensorrt")
+    if capability or attention or pool_plugin:
+        raise click.UsageError(_OF_TENSORRT)
     banks = {file.stem: _phrases(file) for file in phrase_files}
     roles = _by_role(tokenizers, "--tokenizer")
     source = _source(checkpoint, context.params)
@@ -133,20 +140,34 @@ def command(
     click.echo(f"{output}: sha256 {exported.sha256}; check it with `vljepa doctor {output}`")
 
 
+_OF_TENSORRT = "--capability, --attention and --pool-plugin go with --engine tensorrt"
+
+
 def _engines(
-    bundle: Path | None, output: Path, name: str, capability: str | None, attention: bool
+    bundle: Path | None,
+    output: Path,
+    name: str,
+    capability: str | None,
+    attention: bool,
+    pool_plugin: Path | None,
 ) -> None:
     """Engines of a bundle in a folder of their own."""
     if bundle is None or not (bundle / "bundle.json").is_file():
         raise click.UsageError(f"--engine makes engines of a bundle, and {bundle} is none")
-    if (capability or attention) and name != "tensorrt":
-        raise click.UsageError("--capability and --attention go with --engine tensorrt")
+    if (capability or attention or pool_plugin) and name != "tensorrt":
+        raise click.UsageError(_OF_TENSORRT)
     from vljepa_edge.cli.console import Output
     from vljepa_edge.export.engines import open_builder
     from vljepa_edge.export.engines.builder import build_engines
 
     timings = output.absolute().parent / "tensorrt-timings.cache"
-    builder = open_builder(name, capability=capability, attention=attention, timing_cache=timings)
+    builder = open_builder(
+        name,
+        capability=capability,
+        attention=attention,
+        timing_cache=timings,
+        pool_plugin=pool_plugin,
+    )
     with Output("engines", None) as out:
 
         def progress(what: str, done: int, total: int) -> None:

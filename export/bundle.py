@@ -17,6 +17,7 @@ from pathlib import Path
 from ..runtime.bundle import Bundle
 from ..runtime.bundle import Section as StoredSection
 from .errors import ExportError, Unfinished
+from .full_disk import full_disk_told
 from .index_writer import sha256_file, sync_folder, write_index
 from .manifest import FileRecord, Manifest, core_config
 from .sections import INSIDE, Kind, Section, file_section
@@ -34,7 +35,7 @@ def staged(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """A folder to write a bundle in; on leaving it without an error it becomes `output`.
 
     ExportError when `output` exists and may not be replaced: without `overwrite`, or because it
-    holds something that is no bundle.
+    holds something that is no bundle; and when the disk is full.
     """
     output = output.absolute()
     check_replaceable(output, overwrite)
@@ -43,10 +44,11 @@ def staged(output: Path, *, overwrite: bool = False) -> Iterator[Path]:
         tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent)
     )
     try:
-        staging.chmod(0o777 & ~_umask())
-        yield staging
-        check_replaceable(output, overwrite)
-        _publish(staging, output)
+        with full_disk_told(output):
+            staging.chmod(0o777 & ~_umask())
+            yield staging
+            check_replaceable(output, overwrite)
+            _publish(staging, output)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise
@@ -74,9 +76,10 @@ def resumable(output: Path, job: str, *, overwrite: bool = False) -> Iterator[Pa
         for late in (staging / INDEX, staging / MANIFEST):
             late.unlink(missing_ok=True)
         try:
-            yield staging
-            check_replaceable(output, overwrite)
-            _publish(staging, output)
+            with full_disk_told(output):
+                yield staging
+                check_replaceable(output, overwrite)
+                _publish(staging, output)
         except Unfinished:
             raise
         except Exception:

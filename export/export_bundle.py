@@ -34,7 +34,7 @@ from .sections import Section, query_section, token_embeddings_section, vocabula
 from .source import Source, open_source
 from .vocabulary import token_bytes
 from .weight_storage import BYTES, STORAGES, Storage
-from .worker import Job, disk_error, run_in_process
+from .worker import Job, run_in_process
 
 __all__ = ["DEFAULT_QUERY", "ExportedBundle", "export_bundle"]
 
@@ -199,14 +199,8 @@ def _staging(opened: Source, task: Task, output: Path, overwrite: bool) -> Itera
     opened.origin.check()
     _check_space(opened.config, task, output)
     job = strict_json.dump(Job(opened.origin, task, opened.identity()))
-    try:
-        with bundle.resumable(output, job, overwrite=overwrite) as folder:
-            yield folder
-    except OSError as error:
-        full = disk_error(error, output)
-        if full is None:
-            raise
-        raise full from error
+    with bundle.resumable(output, job, overwrite=overwrite) as folder:
+        yield folder
 
 
 def _check_space(config: VLJEPAConfig, task: Task, output: Path) -> None:

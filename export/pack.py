@@ -7,6 +7,7 @@ from pathlib import Path
 from ..runtime.bundle import Bundle
 from .bundle import INDEX, MANIFEST, check_folder, stored_sections
 from .errors import ExportError
+from .full_disk import full_disk_told
 from .index_writer import write_image
 from .sections import Kind
 
@@ -29,7 +30,7 @@ def pack(bundle: Path, image: Path, *, tools: bool = True, overwrite: bool = Fal
     check_folder(bundle)
     kinds = frozenset(Kind) if tools else frozenset(Kind) - TOOL_KINDS
     image.parent.mkdir(parents=True, exist_ok=True)
-    with Bundle(bundle) as opened:
+    with Bundle(bundle) as opened, full_disk_told(image):
         digest = write_image(image, stored_sections(bundle, opened, kinds))
     with Bundle(image, verify_hashes=True):
         pass

@@ -6,7 +6,6 @@ does as one JSON object a line.
 
 from __future__ import annotations
 
-import errno
 import json
 import os
 import signal
@@ -18,10 +17,9 @@ from pathlib import Path
 from . import strict_json
 from .bundle import JOB, WORK
 from .errors import ExportError, Unfinished
+from .full_disk import disk_error
 from .origin import Origin, only
 from .part import PartRecord, Say, Task, export_part, finished_part
-
-FULL_DISK = (errno.ENOSPC, errno.EFBIG, errno.EDQUOT)
 
 
 @dataclass(frozen=True)
@@ -68,16 +66,6 @@ def _ending(code: int) -> str:
         return f"exit code {code}"
     hint = ", as the system does when memory runs out" if -code == signal.SIGKILL else ""
     return f"signal {-code}{hint}"
-
-
-def disk_error(error: OSError, folder: Path) -> ExportError | None:
-    """The sentence for a full disk; None for anything else."""
-    if error.errno not in FULL_DISK:
-        return None
-    reason = os.strerror(error.errno)
-    return ExportError(
-        f"{folder.parent}: {reason}, nothing was written", "free some space, or choose another -o"
-    )
 
 
 def main(arguments: list[str]) -> int:

@@ -25,6 +25,26 @@ extern "Python" void vljpy_log(void *user_data, vlj_log_level level, const char 
 extern "Python" int64_t vljpy_clock_ns(void *user_data);
 """
 
+# Of kernels/resize.h and yuv.h: tables and colours that the GPU's kernels take (runtime/cuda.py).
+INTERNALS = """
+typedef struct vlj_resize_axis {
+    uint32_t out_count, in_first, in_count, taps, shift;
+    uint32_t *first, *count;
+    int16_t *weights;
+    ...;
+} vlj_resize_axis;
+size_t vlj_resize_axis_bytes(uint32_t out_count, double max_scale);
+void vlj_resize_axis_init(vlj_resize_axis *axis, void *memory, uint32_t in_size,
+    uint32_t resized_size, uint32_t crop_first, uint32_t out_count, uint32_t max_shift);
+void vlj_resize_axis_init_chroma(vlj_resize_axis *axis, void *memory, uint32_t in_size,
+    uint32_t resized_size, uint32_t crop_first, uint32_t out_count, uint32_t max_shift);
+typedef struct vlj_yuv_matrix {
+    int16_t offset, luma, red_v, green_u, green_v, blue_u;
+    ...;
+} vlj_yuv_matrix;
+const vlj_yuv_matrix *vlj_yuv_matrix_of(unsigned index);
+"""
+
 
 def declarations(header: str) -> str:
     """A C header as cffi's parser takes it: no comments, directives, linkage blocks, attributes."""
@@ -71,12 +91,12 @@ def compile_flags() -> tuple[list[str], list[str]]:
 def make_builder() -> FFI:
     """The extension, ready for `cffi_modules` of setup.py."""
     builder = FFI()
-    builder.cdef(declarations(HEADER.read_text(encoding="utf-8")) + PYTHON_CALLBACKS)
+    builder.cdef(declarations(HEADER.read_text(encoding="utf-8")) + PYTHON_CALLBACKS + INTERNALS)
     compile_args, link_args = compile_flags()
     version = (ROOT / "VERSION").read_text(encoding="utf-8").strip()
     builder.set_source(
         "vljepa_edge.runtime._core",
-        '#include "vljepa.h"\n',
+        '#include "vljepa.h"\n#include "yuv.h"\n',
         sources=sources(),
         include_dirs=list(INCLUDES),
         # Everything that a change of must rebuild the extension.

@@ -29,7 +29,7 @@ _FORMATS: dict[str, int] = {
     "nv12": lib.VLJ_NV12,
     "i420": lib.VLJ_I420,
 }
-_STANDARDS: dict[str, int] = {
+YUV_STANDARDS: dict[str, int] = {
     "bt601": lib.VLJ_BT601,
     "bt709": lib.VLJ_BT709,
     "bt601-full": lib.VLJ_BT601_FULL,
@@ -55,13 +55,13 @@ class FrameStruct:
         """Points at a picture; rows may be padded, pixels not. ArgumentError for another shape."""
         if pixel_format not in _FORMATS:
             raise ArgumentError(f"{pixel_format!r} is not one of {', '.join(_FORMATS)}")
-        if yuv not in _STANDARDS:
-            raise ArgumentError(f"yuv {yuv!r} is not one of {', '.join(_STANDARDS)}")
+        if yuv not in YUV_STANDARDS:
+            raise ArgumentError(f"yuv {yuv!r} is not one of {', '.join(YUV_STANDARDS)}")
         planes = _planes_of(picture, pixel_format)
         self._planes = planes = [_rows_packed(plane) for plane in planes]
         frame = self.struct
         frame.format = _FORMATS[pixel_format]
-        frame.yuv = _STANDARDS[yuv]
+        frame.yuv = YUV_STANDARDS[yuv]
         frame.height, frame.width = planes[0].shape[:2]
         for i, plane in enumerate(planes):
             frame.planes[i] = ffi.cast("uint8_t *", plane.ctypes.data)

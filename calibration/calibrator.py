@@ -5,9 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Literal
 
 import onnx_ir as ir
 
@@ -15,9 +14,9 @@ from ..export.bundle import check_folder
 from ..export.errors import ExportError
 from ..runtime.description import ModelDescription
 from ..runtime.model import load
-from . import bias, smooth
+from . import plan as planning
+from . import smooth
 from .engines import load_graphs
-from .formats import Format
 from .insert import LayerPlan, Scheme, quantise_attention, quantise_graph, store_tables_small
 from .linear import (
     AttentionProduct,
@@ -27,39 +26,15 @@ from .linear import (
     linear_layers,
 )
 from .observe import Observations, observe
-from .ranges import PERCENTILE, Method, amax
+from .settings import Settings
 from .windows import Windows, open_windows
 
-Precision = Literal["int8", "fp8", "mixed"]
 # What is being done, steps done, steps in all.
 Progress = Callable[[str, int, int], None]
 # Attention is quantised only here, where nearly all of it is.
 _ATTENTION = ("x_encoder", "predictor")
 # Windows of the first pass, which only looks at channels.
 _SMOOTH_WINDOWS = 32
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to calibrate. `windows`: at most so many; `data`: as `windows.open_windows` takes it."""
-
-    precision: Precision = "int8"
-    data: str = "world"
-    windows: int = 128
-    seed: int = 7
-    method: Method = "mse"
-    percentile: float = PERCENTILE
-    smooth: bool = True
-    bias_correction: bool = True
-    attention: bool = False
-    threads: int = 1
-    # Version of sprite world; None: the one that the bundle was trained on.
-    world: int | None = None
-
-    @property
-    def target(self) -> Format:
-        """The number format of quantised layers."""
-        return "fp8" if self.precision == "fp8" else "int8"
 
 
 class Calibrator:
@@ -92,10 +67,7 @@ class Calibrator:
         graphs = load_graphs(self.folder, self.manifest)
         if smoothed and self.smoothing:
             for name, graph in graphs.items():
-                for block in smooth.blocks(linear_layers(name, graph)):
-                    found = self.smoothing.get(block.name)
-                    if found is not None and found.alpha is not None:
-                        smooth.apply(graph.graph, block, found.s)
+                planning.fold_smoothing(name, graph, self.smoothing)
         return graphs
 
     def layers(self, graphs: Mapping[str, ir.Model] | None = None) -> list[LinearLayer]:
@@ -105,15 +77,11 @@ class Calibrator:
 
     def observe(self, state: Path | None = None, progress: Progress | None = None) -> None:
         """Passes over the windows; with `state`, where an earlier one was cut off is taken up."""
-        if self.settings.smooth:
+        # Weights that are computed with in float have no activations to smooth.
+        if self.settings.smooth and not self.settings.weights_only:
             passed = self._pass("smoothing", False, _SMOOTH_WINDOWS, state, progress)
-            s = self.settings
             for name, graph in self.float_graphs(smoothed=False).items():
-                for block in smooth.blocks(linear_layers(name, graph)):
-                    if block.name in passed.layers:
-                        self.smoothing[block.name] = smooth.search(
-                            block, passed.layers[block.name], s.method, s.target
-                        )
+                self.smoothing |= planning.search_smoothing(name, graph, passed, self.settings)
         self.observations = self._pass("ranges", True, None, state, progress)
 
     def _pass(
@@ -156,35 +124,11 @@ class Calibrator:
 
     def range_of(self, name: str) -> float:
         """The magnitude that a layer's input is quantised up to."""
-        s = self.settings
-        seen = self.observations.layers.get(name)
-        return 0.0 if seen is None else amax(seen.histogram, s.method, s.target, s.percentile)
+        return planning.range_of(name, self.observations, self.settings)
 
     def plan(self, schemes: Mapping[str, Scheme] | None = None) -> dict[str, LayerPlan]:
-        """How each layer is stored; those that `schemes` doesn't name are quantised in full."""
-        s = self.settings
-        plan = {}
-        for layer in self.layers():
-            scheme: Scheme = (schemes or {}).get(layer.name, "full")
-            limit = self._limit(layer) if scheme == "full" and not layer.pool else 0.0
-            seen = self.observations.layers.get(layer.name)
-            shift = None
-            if s.bias_correction and scheme != "float" and not layer.pool and seen is not None:
-                shift = bias.correction(layer, seen, scheme, limit, s.target)
-            plan[layer.name] = LayerPlan(scheme, limit, shift)
-        return plan
-
-    def _limit(self, layer: LinearLayer) -> float:
-        if layer.from_bytes is not None:
-            # Pixels have a range by their type: 128 to either side, or 255 as they are.
-            return 255.0
-        limit = self.range_of(layer.name)
-        if not limit > 0:
-            raise ExportError(
-                f"{layer.name}: its input was 0 on all windows, which gives no range",
-                "calibrate on clips that show more",
-            )
-        return limit
+        """How each layer is stored; those that `schemes` doesn't name are as the settings say."""
+        return planning.plan_layers(self.layers(), self.observations, self.settings, schemes)
 
     def graphs(
         self, plan: Mapping[str, LayerPlan], components: Sequence[str] | None = None

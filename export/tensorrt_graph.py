@@ -17,6 +17,7 @@ from onnx_ir.passes import common
 
 from . import pooling
 from .errors import ExportError
+from .tensorrt_tables import scale_before_gather
 
 OPSET_ATTENTION = 23
 F16, F32 = ir.DataType.FLOAT16, ir.DataType.FLOAT
@@ -44,6 +45,7 @@ def for_tensorrt(
                 if value.dtype is None:
                     value.type = ir.TensorType(F32)
     cast_bytes_first(model)
+    scale_before_gather(model)
     swap_by_products(model)
     if attention:
         fuse_attention(model)

@@ -19,6 +19,7 @@ from .builder import Ranges
 from .host import gpu_name
 
 FP8_SINCE = (8, 9)  # compute capability
+QUANTISED = frozenset((ir.DataType.INT8, ir.DataType.FLOAT8E4M3FN))
 
 
 class TensorrtBuilder:
@@ -76,18 +77,15 @@ class TensorrtBuilder:
     def build(self, onnx: Path, ranges: Ranges, output: Path) -> None:
         """Writes the plan; the timing cache, where there is one, is read before and kept after."""
         model = ir.load(onnx)
-        kinds = {
-            value.dtype
-            for node in model.graph
-            for value in node.outputs
-            if node.op_type == "QuantizeLinear"
-        }
-        if ir.DataType.FLOAT8E4M3FN in kinds and self._compute < FP8_SINCE:
+        stored = {value.dtype for value in model.graph.initializers.values()}
+        if ir.DataType.FLOAT8E4M3FN in stored and self._compute < FP8_SINCE:
             raise ExportError(
-                f"{onnx.name} holds FP8, which {self._device} has not", "calibrate it to INT8"
+                f"{onnx.name} holds FP8, which {self._device} has not: FP8 begins with SM89, and "
+                "Jetson Orin (SM87) has none",
+                "calibrate the bundle with --precision int8",
             )
         # EmbeddingGemma's activations overflow float16; the Y-Encoder runs off the device anyway.
-        half = self.half and onnx.stem != "y_encoder" and not kinds
+        half = self.half and onnx.stem != "y_encoder" and not stored & QUANTISED
         with tempfile.TemporaryDirectory(dir=output.parent) as folder:
             path = Path(folder) / onnx.name
             adapted = for_tensorrt(

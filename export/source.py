@@ -77,6 +77,11 @@ def open_source(
             tokenizer = source.tokenizer if tokenizer is None else tokenizer
             source = source.model
         model, config = source.float().eval(), source.config
+    if config.predictor.causal:
+        raise ExportError(
+            f"{config.name}: its Predictor is causal, which no engine is",
+            "train it without `causal`, which is there for the ablation alone",
+        )
     if tokenizer is None:
         raise ExportError(
             "a bare model has no tokenizer", "name a tokenizer.json, or one for each role"

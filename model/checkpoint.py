@@ -9,12 +9,13 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from tokenizers import Tokenizer
+from torch import nn
 
 from .config import VLJEPAConfig
 from .tokenizer import load_tokenizer
@@ -23,6 +24,15 @@ from .vl_jepa import VLJEPA
 
 class CheckpointError(Exception):
     """A checkpoint that cannot be used; the message says which file and what to do."""
+
+
+class Configured(Protocol):
+    """What a checkpoint holds: a module that knows its sizes."""
+
+    config: VLJEPAConfig
+
+    def state_dict(self) -> dict[str, Any]:
+        """Its tensors by name."""
 
 
 @dataclass
@@ -42,14 +52,15 @@ class Checkpoint:
 
 def save(
     folder: Path,
-    model: VLJEPA,
+    model: Configured,
     tokenizer: Tokenizer,
     card: dict[str, Any],
     dtype: torch.dtype = torch.float32,
 ) -> None:
     """Writes a checkpoint; every file appears whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    state = {name: value.detach().to(dtype).contiguous() for name, value in _state(model).items()}
+    state = model.state_dict()
+    state = {name: value.detach().to(dtype).contiguous() for name, value in state.items()}
     _replace(folder / "model.safetensors", lambda path: save_file(state, path))
     _write(folder / "config.json", model.config.to_json() + "\n")
     _write(folder / "tokenizer.json", tokenizer.to_str())
@@ -69,13 +80,24 @@ def load(folder: Path) -> Checkpoint:
         ) from error
     model = VLJEPA(config)
     load_weights(model, folder / "model.safetensors")
-    card_path = folder / "card.json"
-    card = json.loads(card_path.read_text(encoding="utf-8")) if card_path.is_file() else {}
-    digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+    card = told_by(folder)
+    digest = weights_sha256(folder)
     return Checkpoint(model.eval(), load_tokenizer(folder / "tokenizer.json"), card, digest)
 
 
-def load_weights(model: VLJEPA, path: Path) -> None:
+def weights_sha256(folder: Path) -> str:
+    """Hex digest of a checkpoint's weights file."""
+    return hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
+
+
+def told_by(folder: Path) -> dict[str, Any]:
+    """A checkpoint's card; empty where it has none."""
+    path = folder / "card.json"
+    card: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return card
+
+
+def load_weights(model: nn.Module, path: Path) -> None:
     """Copies a safetensors file into the model, one tensor at a time."""
     own = _state(model)
     try:
@@ -111,7 +133,7 @@ def load_training_state(folder: Path) -> dict[str, Any] | None:
     return state
 
 
-def _state(model: VLJEPA) -> dict[str, torch.Tensor]:
+def _state(model: nn.Module) -> dict[str, torch.Tensor]:
     return dict(model.state_dict())
 
 

@@ -66,13 +66,17 @@ class TransformerConfig:
 
 @dataclass(frozen=True)
 class PredictorConfig:
-    """Bidirectional Llama layers over visual and query tokens (paper, section 3)."""
+    """Bidirectional Llama layers over visual and query tokens (paper, section 3).
+
+    `causal` keeps Llama's mask, for the paper's ablation alone: such a model cannot be exported.
+    """
 
     transformer: TransformerConfig
     visual_width: int
     max_query_tokens: int = 512
     pooling: Pooling = "visual+query"
     project_query: bool = False
+    causal: bool = False
 
 
 @dataclass(frozen=True)

@@ -3,22 +3,22 @@ loss."""
 
 from __future__ import annotations
 
-import time
 from typing import Any
 
-import numpy as np
 import torch
 import torch.nn.functional as F
 from tokenizers import Tokenizer
-from torch import Tensor, nn
+from torch import Tensor
 
 from .. import world
 from .data import Batch, WorldBatches, batches
 from .losses import LossName, embedding_loss
 from .optimizers import Optimizers
+from .processes import ALONE, Processes
 from .recipe import Recipe, Stage
 from .tokenizer import encode_batch
-from .training_log import Log, Progress, Save, rate_at
+from .training_log import Log, Progress, Save
+from .training_loop import TrainingLoop
 from .vl_jepa import VLJEPA
 
 # Queries are padded to a multiple of this: a compiled Predictor is compiled once per length.
@@ -32,27 +32,37 @@ def contrastive_step(
     frozen: bool = False,
     loss: LossName = "infonce",
     generator: torch.Generator | None = None,
+    processes: Processes = ALONE,
+    autocast: bool = True,
 ) -> Tensor:
-    """The loss of one batch, BF16 autocast; `frozen`: X-Encoder left as it is.
+    """The loss of one batch, BF16 autocast by default; `frozen`: X-Encoder left as it is.
 
-    A clip is encoded once for all of its rows, and a text once for all rows that share it.
+    A clip is encoded once for all of its rows, and a text once for all rows that share it. Of
+    several processes each encodes its share of clips and texts, and all get the whole loss.
     """
     config = model.config
+    clips = processes.share(len(batch.frames))
+    own = ((batch.clips >= clips.start) & (batch.clips < clips.stop)).nonzero()[:, 0]
+    queries = [batch.queries[row] for row in own.tolist()]
     query_ids, query_mask = encode_batch(
-        tokenizer, batch.queries, config.predictor.max_query_tokens, config.special_tokens
+        tokenizer, queries, config.predictor.max_query_tokens, config.special_tokens
     )
     padding = (0, -query_ids.shape[1] % QUERY_MULTIPLE)
     query_ids, query_mask = F.pad(query_ids, padding), F.pad(query_mask, padding)
     number = {text: i for i, text in enumerate(dict.fromkeys([*batch.texts, *batch.negatives]))}
     ids, mask = encode_batch(
-        tokenizer, list(number), config.y_encoder.max_tokens, config.special_tokens
+        tokenizer,
+        list(number)[processes.share(len(number))],
+        config.y_encoder.max_tokens,
+        config.special_tokens,
     )
-    with torch.autocast("cpu", dtype=torch.bfloat16):
+    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         with torch.set_grad_enabled(not frozen):
-            visual = model.x_encoder(batch.frames)
+            visual = model.x_encoder(batch.frames[clips])
         query = model.predictor.embed_tokens(query_ids)
-        predicted = model.predictor(visual[batch.clips], query, query_mask)
+        predicted = model.predictor(visual[batch.clips[own] - clips.start], query, query_mask)
         texts = model.y_encoder(ids, mask)
+    predicted, texts = processes.gather(predicted), processes.gather(texts)
     rows = torch.tensor([number[text] for text in batch.texts])
     same = (batch.keys[:, None] == batch.keys[None]) | (rows[:, None] == rows[None])
     extra = extra_same = None
@@ -84,6 +94,7 @@ def train_contrastive(
     workers: int,
     log: Log,
     progress: Progress | None,
+    processes: Processes = ALONE,
 ) -> None:
     """Runs one stage from step `first` on."""
 
@@ -97,24 +108,16 @@ def train_contrastive(
     dataset = WorldBatches(
         world_config, stage.task, stage.batch, recipe.seed, stage.steps, stage.questions
     )
-    parameters = optimizer.parameters()
-    started, losses, rows = time.monotonic(), [], 0
-    for step, batch in enumerate(batches(dataset, first, workers), first):
-        rate = rate_at(stage, step)
+
+    def loss_of(batch: Batch, step: int) -> tuple[Tensor, int]:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         frozen = stage.x_encoder_lr == 0
-        loss = contrastive_step(model, tokenizer, batch, frozen, stage.loss, generator)
-        loss.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(parameters, recipe.gradient_clip)
-        optimizer.step(rate)
-        latest = float(loss.detach())
-        losses.append(latest)
-        rows += len(batch.texts)
-        if (step + 1) % 20 == 0 or step + 1 == stage.steps:
-            speed = rows / (time.monotonic() - started)
-            log.write(stage.task, step + 1, float(np.mean(losses)), rate, speed)
-            started, losses, rows = time.monotonic(), [], 0
-        if progress is not None:
-            progress(stage.task, step + 1, stage.steps, latest)
-        if (step + 1) % save_every == 0 and step + 1 < stage.steps:
-            save(step + 1, optimizer)
+        loss = contrastive_step(
+            model, tokenizer, batch, frozen, stage.loss, generator, processes, recipe.autocast
+        )
+        return loss, len(batch.texts)
+
+    loop = TrainingLoop(
+        stage.task, stage, recipe, optimizer, save, save_every, log, progress, processes
+    )
+    loop.run(batches(dataset, first, workers), loss_of, first)

@@ -9,7 +9,6 @@ thrown away afterwards.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -25,8 +24,10 @@ from torch.utils.data import DataLoader, Dataset
 from .. import world
 from .config import VLJEPAConfig
 from .optimizers import Optimizers
+from .processes import ALONE, Processes
 from .recipe import EncoderStage, Recipe
-from .training_log import Log, Progress, Save, rate_at
+from .training_log import Log, Progress, Save
+from .training_loop import TrainingLoop
 from .vl_jepa import VLJEPA
 
 # A label that says nothing: there is no truth, or none that can be seen.
@@ -196,9 +197,9 @@ def train_encoder(
     workers: int,
     log: Log,
     progress: Progress | None,
+    processes: Processes = ALONE,
 ) -> None:
     """Runs one stage from step `first` on."""
-    name = f"encoder-{stage.task}"
     parameters = [*model.x_encoder.named_parameters("x_encoder"), *heads.named_parameters("heads")]
     optimizer = Optimizers(parameters, recipe.weight_decay)
     if resumed is not None:
@@ -206,23 +207,15 @@ def train_encoder(
     dataset = DenseBatches(
         world_config, model.config, stage.task == "video", stage.batch, recipe.seed, stage.steps
     )
-    started, losses = time.monotonic(), []
-    for step, batch in enumerate(dense_batches(dataset, first, workers), first):
-        rate = rate_at(stage, step)
+
+    def loss_of(batch: DenseBatch, step: int) -> tuple[Tensor, int]:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            tokens = model.x_encoder(batch.frames)
-        loss, _ = heads(tokens.float(), batch, generator)
-        loss.backward()
-        nn.utils.clip_grad_norm_(optimizer.parameters(), recipe.gradient_clip)
-        optimizer.step(rate)
-        latest = float(loss.detach())
-        losses.append(latest)
-        if (step + 1) % 20 == 0 or step + 1 == stage.steps:
-            speed = stage.batch * len(losses) / (time.monotonic() - started)
-            log.write(name, step + 1, float(np.mean(losses)), rate, speed)
-            started, losses = time.monotonic(), []
-        if progress is not None:
-            progress(name, step + 1, stage.steps, latest)
-        if (step + 1) % save_every == 0 and step + 1 < stage.steps:
-            save(step + 1, optimizer)
+        clips = processes.share(len(batch.frames))
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=recipe.autocast):
+            tokens = model.x_encoder(batch.frames[clips])
+        # The heads are a single layer: every process runs them on the tokens of all.
+        return heads(processes.gather(tokens.float()), batch, generator)[0], stage.batch
+
+    name = f"encoder-{stage.task}"
+    loop = TrainingLoop(name, stage, recipe, optimizer, save, save_every, log, progress, processes)
+    loop.run(dense_batches(dataset, first, workers), loss_of, first)

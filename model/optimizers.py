@@ -16,7 +16,8 @@ from torch import nn
 BETAS = (0.9, 0.98)
 # Muon's rate relative to AdamW's, with updates scaled to AdamW's usual size.
 MUON_LR = 2.0
-_STACKS = ("x_encoder.blocks.", "predictor.layers.", "y_encoder.layers.")
+# Matrices of parameters with these names are Muon's.
+STACKS = ("x_encoder.blocks.", "predictor.layers.", "y_encoder.layers.")
 
 
 class Optimizers:
@@ -37,7 +38,7 @@ class Optimizers:
             if share == 0:
                 continue
             matrix = parameter.ndim == 2
-            key = (matrix and name.startswith(_STACKS), share, matrix)
+            key = (matrix and name.startswith(STACKS), share, matrix)
             groups.setdefault(key, []).append(parameter)
         adamw: list[dict[str, Any]] = []
         muon: list[dict[str, Any]] = []

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from .config import VLJEPAConfig
 from .rope import text_tables
-from .transformer import Layer, RMSNorm, additive_mask, initialise, masked_mean
+from .transformer import HIDDEN, Layer, RMSNorm, additive_mask, initialise, masked_mean
 
 
 class Predictor(nn.Module):
@@ -47,6 +47,9 @@ class Predictor(nn.Module):
         ones = torch.ones(batch, visual, device=x.device)
         mask = torch.cat((ones, query_mask.float()), 1)
         bias = additive_mask(mask)
+        if self.config.causal:
+            later = torch.full((visual + length, visual + length), HIDDEN, device=x.device)
+            bias = bias + later.triu(1)
         cos, sin = self.tables(visual + length)
         for layer in self.layers:
             x = layer(x, cos, sin, bias)

@@ -73,6 +73,8 @@ class Recipe:
     weight_decay: float = 0.05
     gradient_clip: float = 1.0
     seed: int = 1
+    # BF16 autocast of the stages with video; off, all of them compute in float32.
+    autocast: bool = True
 
 
 def nano_recipe(scale: float = 1.0) -> Recipe:

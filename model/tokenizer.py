@@ -39,6 +39,11 @@ def load_tokenizer(path: Path) -> Tokenizer:
     return Tokenizer.from_file(str(path))
 
 
+def parse_tokenizer(text: str) -> Tokenizer:
+    """What `Tokenizer.to_str` gave."""
+    return Tokenizer.from_str(text)
+
+
 def encode_batch(
     tokenizer: Tokenizer, texts: Sequence[str], limit: int, special: SpecialTokens
 ) -> tuple[Tensor, Tensor]:

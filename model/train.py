@@ -1,11 +1,14 @@
 """Trains a VL-JEPA on sprite world: the Y-Encoder on text, the X-Encoder on the truth of every
 patch, then the contrastive image, video and query stages, then the Y-Decoder on text.
 
-`train` resumes to the step from its folder; batches depend on (seed, stage, step) alone.
+`train` resumes to the step from its folder; batches depend on (seed, stage, step) alone. Under
+torchrun, processes share each batch (processes.py); the first one writes, and trains the text sides
+by itself.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from pathlib import Path
 from typing import Any
@@ -20,9 +23,10 @@ from .contrastive_stage import train_contrastive
 from .data import corpus
 from .decoder_stage import train_decoder
 from .encoder_stage import DenseHeads, train_encoder
+from .processes import ALONE, Processes
 from .recipe import Recipe
 from .text_stage import train_text
-from .tokenizer import train_tokenizer
+from .tokenizer import parse_tokenizer, train_tokenizer
 from .training_log import Log, Progress, Resumable
 from .vl_jepa import VLJEPA
 
@@ -44,6 +48,7 @@ def train(
     corpus_sentences: int = 20_000,
     compiled: bool = False,
     x_encoder_from: Path | None = None,
+    processes: Processes = ALONE,
     progress: Progress | None = None,
 ) -> VLJEPA:
     """Runs or resumes a recipe in `folder`; a checkpoint is left there every `save_every` steps.
@@ -51,6 +56,7 @@ def train(
     `compiled` runs X-Encoder and Predictor through torch.compile (needs a C++ compiler): a sixth
     more clips a second or better; rounding differs, so resume a run as it was begun.
     `x_encoder_from` is a checkpoint whose X-Encoder is taken over; its own stages are left out.
+    Of several `processes`, all on one file system, each calls this with the same arguments.
     """
     world_config = world_config or world.WorldConfig(
         size=config.image_size, frames=config.frames, fps=config.fps
@@ -58,11 +64,17 @@ def train(
     torch.manual_seed(recipe.seed)
     model = VLJEPA(config)
     heads = DenseHeads(config.x_encoder.width, world_config)
+    progress = progress if processes.first else None
     state = checkpoint.load_training_state(folder)
+    processes.wait()  # nothing is written before all have read
     if state is None:
-        sentences = corpus(world_config, recipe.seed, corpus_sentences)
-        tokenizer = train_tokenizer(sentences, config.y_encoder.transformer.vocabulary)
-        _text_stage(model, tokenizer, world_config, recipe, folder, progress)
+        words = ""
+        if processes.first:
+            sentences = corpus(world_config, recipe.seed, corpus_sentences)
+            tokenizer = train_tokenizer(sentences, config.y_encoder.transformer.vocabulary)
+            _text_stage(model, tokenizer, world_config, recipe, folder, progress)
+            words = tokenizer.to_str()
+        tokenizer = parse_tokenizer(processes.told(words))
         state = {"stage": 0, "step": 0, "optimizer": None}
         if x_encoder_from is not None:
             given = checkpoint.load(x_encoder_from).model.x_encoder.state_dict()
@@ -73,13 +85,21 @@ def train(
         model, tokenizer = loaded.model, loaded.tokenizer
         if "heads" in state:
             heads.load_state_dict(state["heads"])
-    log = Log(folder / "log.csv")
+    processes.same(model, heads)
+    log = Log(folder / "log.csv" if processes.first else None)
     names = stage_names(recipe)
     pretraining = len(recipe.encoder)
 
     def save(stage: int, step: int, optimizer: Resumable | None) -> None:
+        if not processes.first:
+            return
         at = names[stage] if stage < len(names) else "done"
-        card = {"stage": at, "step": step, "world": world_config.version}
+        card = {
+            "stage": at,
+            "step": step,
+            "world": world_config.version,
+            "recipe": dataclasses.asdict(recipe),
+        }
         checkpoint.save(folder, model, tokenizer, card)
         kept: dict[str, Any] = {"stage": stage, "step": step}
         kept["optimizer"] = optimizer.state_dict() if optimizer is not None else None
@@ -101,21 +121,22 @@ def train(
         if number < pretraining:
             train_encoder(
                 model, heads, world_config, recipe, recipe.encoder[number],
-                first, resumed, keep, save_every, workers, log, progress,
+                first, resumed, keep, save_every, workers, log, progress, processes,
             )  # fmt: skip
         elif number < len(names) - 1:
             stage = recipe.stages[number - pretraining]
             train_contrastive(
                 model, tokenizer, world_config, recipe, stage,
-                first, resumed, keep, save_every, workers, log, progress,
+                first, resumed, keep, save_every, workers, log, progress, processes,
             )  # fmt: skip
-        else:
+        elif processes.first:
             train_decoder(
                 model, tokenizer, world_config, recipe,
                 first, resumed, keep, 5 * save_every, log, progress,
             )  # fmt: skip
         state = {"stage": number + 1, "step": 0, "optimizer": None}
         save(number + 1, 0, None)
+    processes.same(model)
     return model.eval()
 
 

@@ -29,14 +29,16 @@ class Resumable(Protocol):
 
 
 class Log:
-    """`log.csv`: stage, step, loss, learning rate, samples per second."""
+    """`log.csv`: stage, step, loss, learning rate, samples per second. None: nothing is kept."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path | None) -> None:
         self.path = path
-        if not path.exists():
+        if path is not None and not path.exists():
             self._append(["stage", "step", "loss", "learning_rate", "samples_per_s"])
 
     def _append(self, row: list[Any]) -> None:
+        if self.path is None:
+            return
         with self.path.open("a", newline="", encoding="utf-8") as file:
             csv.writer(file).writerow(row)
 

@@ -10,6 +10,9 @@ from .attention import attention
 from .config import TransformerConfig
 from .rope import rotate_half
 
+# Added to the scores of what must not be seen.
+HIDDEN = -1e9
+
 
 class RMSNorm(nn.Module):
     """x / rms(x) * weight, computed in float32."""
@@ -88,7 +91,7 @@ def initialise(module: nn.Module) -> None:
 
 def additive_mask(mask: Tensor) -> Tensor:
     """1/0 mask of keys [B,S] -> additive float [B,1,1,S]: 0 where visible, -1e9 elsewhere."""
-    return (1.0 - mask.float())[:, None, None, :] * -1e9
+    return (1.0 - mask.float())[:, None, None, :] * HIDDEN
 
 
 def masked_mean(x: Tensor, mask: Tensor) -> Tensor:

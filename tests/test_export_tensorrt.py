@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 import onnx_ir as ir
 import onnxruntime
 import pytest
+from conftest import Cli
 from export_models import random_model, small_config, small_tokenizer
 from vljepa_edge.export import tensorrt_graph
 from vljepa_edge.export.engines import builder as engines
@@ -190,6 +192,32 @@ def test_engines_of_tensorrt(made: Path, tmp_path: Path, trt: Any) -> None:
         TensorrtBuilder(capability="SM1")
     with pytest.raises(ExportError, match="takes float16 alone"):
         TensorrtBuilder(capability="SM86", half=False, attention=True)
+
+
+@pytest.mark.parametrize("attention", [False, True], ids=["10.3", "10.15"])
+def test_onnx_for_trtexec(made: Path, tmp_path: Path, trt: Any, cli: Cli, attention: bool) -> None:
+    """The profile of each generation of TensorRT as files: they parse, typed, with their sizes."""
+    from vljepa_edge.export.tensorrt_network import parse
+
+    output = tmp_path / "onnx"
+    options = ["--attention"] if attention else []
+    result = cli("export", made, "--engine", "tensorrt-onnx", *options, "-o", output)
+    assert result.returncode == 0, result.stderr
+    for name in ORDERS:
+        model = onnx.load(output / f"{name}.onnx")
+        opset = {one.domain: one.version for one in model.opset_import}[""]
+        operators = {node.op_type for node in model.graph.node}
+        fused = attention and name in ("x_encoder", "y_decoder")
+        assert ("Attention" in operators) == fused and opset == (23 if fused else 20), name
+        types = {one.data_type for one in model.graph.initializer if len(one.dims) == 2}
+        assert (onnx.TensorProto.FLOAT16 in types) == (name != "y_encoder")
+        assert parse(output / f"{name}.onnx", trt).layers > 0
+    told = (output / "predictor.trtexec").read_text()
+    assert told.startswith("--stronglyTyped --onnx=predictor.onnx --saveEngine=predictor.plan")
+    assert "--maxShapes=query_embeddings:16x40x128,query_mask:16x40" in told
+    assert "Shapes" not in (output / "x_encoder.trtexec").read_text()
+    refused = cli("export", made, "--engine", "ort", "--attention", "-o", tmp_path / "e")
+    assert refused.returncode == 2 and "go with --engine tensorrt" in refused.stderr
 
 
 def test_a_folder_of_something_else_is_kept(made: Path, tmp_path: Path) -> None:

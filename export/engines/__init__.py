@@ -6,7 +6,7 @@ from pathlib import Path
 
 from .builder import EngineBuilder
 
-NAMES = ("ort", "openvino", "tensorrt")
+NAMES = ("ort", "openvino", "tensorrt", "tensorrt-onnx")
 
 
 def open_builder(
@@ -29,6 +29,10 @@ def open_builder(
         from .openvino import OpenvinoBuilder
 
         return OpenvinoBuilder()
+    if name == "tensorrt-onnx":
+        from .tensorrt_onnx import TensorrtOnnxBuilder
+
+        return TensorrtOnnxBuilder(attention=attention)
     from .tensorrt import TensorrtBuilder
 
     return TensorrtBuilder(

@@ -18,6 +18,7 @@ from typing import Protocol
 from ...runtime.bundle import Bundle, Section
 from ..bundle import INDEX, check_folder
 from ..errors import ExportError
+from ..full_disk import full_disk_told
 from ..index_writer import sha256_file
 from ..manifest import Manifest
 
@@ -95,28 +96,29 @@ def build_engines(
         tempfile.mkdtemp(prefix=f".{output.name}.", suffix=".partial", dir=output.parent)
     )
     try:
-        files = {}
-        for i, (name, component) in enumerate(manifest.components.items()):
-            if progress is not None:
-                progress(f"building {name} for {builder.name}", i, len(manifest.components))
-            path = staging / f"{name}{builder.suffix}"
-            builder.build(bundle / component.file, axis_ranges(manifest, name), path)
-            files[name] = path.name
-        (staging / KEY).write_text(core_key(builder, files, sources), "utf-8")
-        record = EngineRecord(
-            key=key,
-            builder=builder.name,
-            version=builder.version(),
-            device=builder.device(),
-            settings=dict(builder.settings()),
-            bundle_sha256=digest,
-            files=files,
-            sha256={path.name: sha256_file(path) for path in sorted(staging.iterdir())},
-        )
-        (staging / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", "utf-8")
-        staging.chmod(0o755)
-        shutil.rmtree(output, ignore_errors=True)
-        staging.rename(output)
+        with full_disk_told(output):
+            files = {}
+            for i, (name, component) in enumerate(manifest.components.items()):
+                if progress is not None:
+                    progress(f"building {name} for {builder.name}", i, len(manifest.components))
+                path = staging / f"{name}{builder.suffix}"
+                builder.build(bundle / component.file, axis_ranges(manifest, name), path)
+                files[name] = path.name
+            (staging / KEY).write_text(core_key(builder, files, sources), "utf-8")
+            record = EngineRecord(
+                key=key,
+                builder=builder.name,
+                version=builder.version(),
+                device=builder.device(),
+                settings=dict(builder.settings()),
+                bundle_sha256=digest,
+                files=files,
+                sha256={path.name: sha256_file(path) for path in sorted(staging.iterdir())},
+            )
+            (staging / RECORD).write_text(json.dumps(asdict(record), indent=2) + "\n", "utf-8")
+            staging.chmod(0o755)
+            shutil.rmtree(output, ignore_errors=True)
+            staging.rename(output)
     except BaseException:
         shutil.rmtree(staging, ignore_errors=True)
         raise

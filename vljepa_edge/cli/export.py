@@ -34,6 +34,11 @@ _FOLDER = click.Path(path_type=Path)
 @click.option("--y-encoder", type=_FOLDER, help="Hub folder of EmbeddingGemma.")
 @click.option("--y-decoder", type=_FOLDER, help="Hub folder of a small LM with tied embeddings.")
 @click.option("--dense-heads", is_flag=True, help="Keep EmbeddingGemma's own linear heads.")
+@click.option(
+    "--predictor-layers",
+    type=click.IntRange(1),
+    help="How many of that model's last layers make the Predictor. Default: 8.",
+)
 @click.option("--frames", type=click.IntRange(1, 512), help="Of a window. Default: 16.")
 @click.option("--seed", type=int, default=0, help="Of weights that no checkpoint has.")
 @click.option(
@@ -63,8 +68,9 @@ _FOLDER = click.Path(path_type=Path)
 )
 @click.option(
     "--engine",
-    type=click.Choice(["ort", "openvino", "tensorrt"]),
-    help="CHECKPOINT is a bundle: make engines of this kind for this device in -o.",
+    type=click.Choice(["ort", "openvino", "tensorrt", "tensorrt-onnx"]),
+    help="CHECKPOINT is a bundle: make engines of this kind for this device in -o; tensorrt-onnx: "
+    "float16 ONNX for trtexec, opset 23 with --attention.",
 )
 @click.option(
     "--capability",
@@ -140,7 +146,10 @@ def command(
     click.echo(f"{output}: sha256 {exported.sha256}; check it with `vljepa doctor {output}`")
 
 
-_OF_TENSORRT = "--capability, --attention and --pool-plugin go with --engine tensorrt"
+_OF_TENSORRT = (
+    "--capability, --attention and --pool-plugin go with --engine tensorrt, of these --attention "
+    "with tensorrt-onnx too"
+)
 
 
 def _engines(
@@ -154,7 +163,8 @@ def _engines(
     """Engines of a bundle in a folder of their own."""
     if bundle is None or not (bundle / "bundle.json").is_file():
         raise click.UsageError(f"--engine makes engines of a bundle, and {bundle} is none")
-    if (capability or attention or pool_plugin) and name != "tensorrt":
+    alone = (capability or pool_plugin) and name != "tensorrt"
+    if alone or (attention and not name.startswith("tensorrt")):
         raise click.UsageError(_OF_TENSORRT)
     from vljepa_edge.cli.console import Output
     from vljepa_edge.export.engines import open_builder
@@ -195,6 +205,8 @@ def _source(checkpoint: Path | None, chosen: dict[str, object]) -> Path | Origin
         )
     if bool(preset) != bool(chosen["random_weights"]):
         raise click.UsageError("--preset and --random-weights go together")
+    if chosen["predictor_layers"] and (whole or preset):
+        raise click.UsageError("--predictor-layers goes with --predictor")
     if checkpoint is not None:
         if frames is not None:
             raise click.UsageError("--frames: a checkpoint says itself how many it takes")
@@ -211,7 +223,14 @@ def _source(checkpoint: Path | None, chosen: dict[str, object]) -> Path | Origin
         return origin.random_weights(paper(count) if preset == "paper" else nano(), seed)
     count = frames if isinstance(frames, int) else 16
     _even(count)
-    return origin.hub_folders(folders, count, seed, bool(chosen["dense_heads"]))
+    layers = chosen["predictor_layers"]
+    return origin.hub_folders(
+        folders,
+        count,
+        seed,
+        bool(chosen["dense_heads"]),
+        layers if isinstance(layers, int) else 8,
+    )
 
 
 def _even(frames: int) -> None:

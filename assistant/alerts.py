@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 from vljepa_edge.assistant.errors import AssistantError
 from vljepa_edge.assistant.threshold import SHORTEST_S, calibrate
 from vljepa_edge.assistant.vectors import Floats
@@ -15,6 +17,15 @@ MOST_ALERTS = 64
 _HISTORY_S = 3600.0
 _HISTORY_ROWS = 1 << 14  # 68 minutes at 4 windows a second
 _RECALIBRATE_S = 10.0
+_HYSTERESIS = 0.02  # of a cosine
+_HYSTERESIS_AMONG = 0.2  # of a probability
+_LIKELIER_THAN_NOT = 0.5
+# InfoNCE trains a softmax over texts at about this temperature (CLIP's initial one, and ours).
+_TEMPERATURE = 0.07
+# What none of the texts tells about is as likely as a text of this cosine: a text that has nothing
+# to do with a window passes it in one of ten (nano).
+_NOTHING = 0.25
+_SAME_MEANING = 0.95  # a phrase this near to the alert's text tells nothing against it
 
 
 @dataclass(frozen=True)
@@ -28,12 +39,27 @@ class Firing:
     threshold: float
 
 
+class Phrases:
+    """Texts of what else may be seen, float32 [n, E], for alerts that are told apart from them."""
+
+    def __init__(self, texts: Sequence[str], embeddings: Floats) -> None:
+        self.texts = tuple(texts)
+        self.embeddings = embeddings
+
+    def logits(self, embedding: Floats) -> Floats:
+        """Cosines over the temperature, float32 [n], of one predicted embedding [E]."""
+        logits: Floats = self.embeddings @ embedding / np.float32(_TEMPERATURE)
+        return logits
+
+
 @dataclass
 class Alert:
     """What `when` gives. `threshold` is None until enough of the stream was seen to tell one.
 
-    It fires when the score (cosine, smoothed over two windows) reaches the threshold, then not
-    again before the score fell under threshold - hysteresis and `cool_down_s` have passed.
+    It fires when the score, smoothed over two windows, reaches the threshold, then not again before
+    the score fell under threshold - hysteresis and `cool_down_s` have passed. The score is a
+    cosine, or with `among` the probability that the alert's text is what is seen, not one of those;
+    phrases that say the same, or less ("something red"), or more, tell nothing against it.
     """
 
     number: int
@@ -45,16 +71,40 @@ class Alert:
     per_hour: float = 1.0
     hysteresis: float = 0.02
     cool_down_s: float = 10.0
+    among: Phrases | None = None
     score: float = 0.0
     fired: int = 0
     _armed: bool = True
     _quiet_until_ns: int | None = field(default=None)
     _last: float | None = field(default=None)
+    _others: npt.NDArray[np.bool_] | None = field(default=None)
 
-    def push(self, cosine: float, at_ns: int) -> Firing | None:
-        """Takes one window's cosine; a Firing where the alert goes off."""
-        self.score = cosine if self._last is None else (cosine + self._last) / 2
-        self._last = cosine
+    def __post_init__(self) -> None:
+        if self.among is not None:
+            own = _words(self.text)
+            told = [own <= _words(text) or _words(text) <= own for text in self.among.texts]
+            apart = self.among.embeddings @ self.embedding < _SAME_MEANING
+            self._others = apart & ~np.array(told, bool)
+
+    def likeness(self, embedding: Floats, logits: Floats | None = None) -> float:
+        """The unsmoothed score of one window: a cosine, or a probability among phrases.
+
+        `logits` of `among`, where they are known already.
+        """
+        cosine = float(self.embedding @ embedding)
+        if self.among is None:
+            return cosine
+        others = (self.among.logits(embedding) if logits is None else logits)[self._others]
+        own, nothing = cosine / _TEMPERATURE, _NOTHING / _TEMPERATURE
+        highest = max(own, float(others.max(initial=nothing)))
+        rest = float(np.exp(others - highest).sum()) + math.exp(nothing - highest)
+        own = math.exp(own - highest)
+        return own / (own + rest)
+
+    def push(self, likeness: float, at_ns: int) -> Firing | None:
+        """Takes one window's likeness; a Firing where the alert goes off."""
+        self.score = likeness if self._last is None else (likeness + self._last) / 2
+        self._last = likeness
         if self.threshold is None:
             return None
         if self.score < self.threshold - self.hysteresis:
@@ -75,7 +125,8 @@ class Alert:
 class AlertBook:
     """All alerts of a stream, and the last hour of its embeddings to calibrate them on.
 
-    A threshold is told from the stream's own windows, once `SHORTEST_S` of it were seen, and again
+    An alert among phrases fires when its text is likelier than all of them together. Of others the
+    threshold is told from the stream's own windows, once `SHORTEST_S` of it were seen, and again
     as more comes. Windows are taken as ordinary ones: an event that already happened in them moves
     the threshold up, towards the better half of its occurrences.
     """
@@ -107,13 +158,20 @@ class AlertBook:
         *,
         threshold: float | None,
         per_hour: float,
-        hysteresis: float,
+        hysteresis: float | None,
         cool_down_s: float,
         negatives: Floats | None = None,
         negatives_hz: float = 4.0,
+        among: Phrases | None = None,
     ) -> Alert:
         """A new alert. `negatives` [N, E], predicted `negatives_hz` times a second where the event
-        is not seen, calibrate it at once and for good."""
+        is not seen, calibrate it at once and for good; `among` needs no calibration."""
+        if among is not None and negatives is not None:
+            raise AssistantError(
+                f"the alert {text!r}: negatives calibrate a cosine, and among needs none; give one"
+            )
+        if hysteresis is None:
+            hysteresis = _HYSTERESIS if among is None else _HYSTERESIS_AMONG
         if per_hour <= 0 or hysteresis < 0 or cool_down_s < 0:
             raise AssistantError(
                 f"the alert {text!r}: per_hour ({per_hour}) must be above 0, hysteresis "
@@ -124,7 +182,7 @@ class AlertBook:
                 raise AssistantError(f"there are {MOST_ALERTS} alerts already; remove one first")
             alert = Alert(
                 self._next, text, embedding, callback, threshold, threshold is not None,
-                per_hour, hysteresis, cool_down_s,
+                per_hour, hysteresis, cool_down_s, among,
             )  # fmt: skip
             if negatives is not None and threshold is None:
                 told = calibrate(
@@ -169,8 +227,12 @@ class AlertBook:
                 self._calibrated_s = self._clock_s
                 self._calibrate(*self._alerts.values())
             firings = []
+            logits: dict[int, Floats] = {}  # once for all alerts that share their phrases
             for alert in self._alerts.values():
-                firing = alert.push(float(alert.embedding @ embedding), at_ns)
+                if alert.among is not None and id(alert.among) not in logits:
+                    logits[id(alert.among)] = alert.among.logits(embedding)
+                likeness = alert.likeness(embedding, logits.get(id(alert.among)))
+                firing = alert.push(likeness, at_ns)
                 if firing is not None:
                     firings.append(firing)
         return firings
@@ -198,7 +260,10 @@ class AlertBook:
         self._count += 1
 
     def _calibrate(self, *alerts: Alert) -> None:
-        moving = [alert for alert in alerts if not alert.fixed]
+        for alert in alerts:
+            if alert.among is not None and alert.threshold is None:
+                alert.threshold = _LIKELIER_THAN_NOT
+        moving = [alert for alert in alerts if not alert.fixed and alert.among is None]
         if not moving:
             return
         count = min(self._count, _HISTORY_ROWS)
@@ -214,6 +279,10 @@ class AlertBook:
                 cool_down_s=alert.cool_down_s,
             )
             alert.threshold = None if told is None else told.threshold
+
+
+def _words(text: str) -> frozenset[str]:
+    return frozenset(text.lower().split()) - {"a", "an", "the"}
 
 
 def smoothed(cosines: Floats) -> Floats:

@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from vljepa_edge.assistant.alerts import Alert, AlertBook, Firing
+from vljepa_edge.assistant.alerts import Alert, AlertBook, Firing, Phrases
 from vljepa_edge.assistant.errors import AssistantError
 from vljepa_edge.assistant.memory import DEFAULT_BUDGET_BYTES, BundleId, Memory, Recollection
 from vljepa_edge.assistant.places import BrowserSource, open_place
@@ -46,6 +46,8 @@ class Assistant:
     folder, camera number, RTSP or HTTP address, "browser", a runtime Source, or a function that
     opens one (and opens it again when it is lost). memory: a file to remember in; None: nothing is.
 
+    `among`: phrases of what may be seen, which alerts are told apart from (see `when`).
+
     `paced` lets a file play at its own pace; by default files are watched as fast as it goes, every
     window of them. Watching begins with `start`, `wait`, or the first of `captions`, so that alerts
     and listeners are there before; `with` closes.
@@ -65,7 +67,9 @@ class Assistant:
         budget_bytes: int = DEFAULT_BUDGET_BYTES,
         began: datetime | None = None,
         retry_s: float = 1.0,
+        among: Sequence[str] = (),
     ) -> None:
+        self.among = tuple(among)
         self.model = model if isinstance(model, Model) else load(model)
         about = self.model.description
         self._bundle = BundleId(about.bundle_sha256, about.name, about.embedding_width)
@@ -242,27 +246,41 @@ class Assistant:
         *,
         threshold: float | None = None,
         per_hour: float = 1.0,
-        hysteresis: float = 0.02,
+        hysteresis: float | None = None,
         cool_down_s: float = 10.0,
         negatives: Floats | None = None,
+        among: Sequence[str] | None = None,
     ) -> Alert:
         """Calls `callback` when what is seen comes near `text`.
 
-        Without a `threshold` (a cosine) it is told from the stream itself, so that ordinary windows
-        fire `per_hour` times an hour, as soon as enough was seen; or from `negatives`, embeddings
-        float32 [N, E] that the model predicted, a stride apart, where nothing like it happens.
+        `among`: phrases of what else may be seen, the more the better; it then fires when `text` is
+        likelier than all of them together, and `threshold` is a probability (0.5). Otherwise the
+        score is a cosine, and without a `threshold` it is told from the stream itself, so that
+        ordinary windows fire `per_hour` times an hour, as soon as enough was seen; or from
+        `negatives`, embeddings float32 [N, E] that the model predicted, a stride apart, where
+        nothing like it happens. `among` is by default the assistant's own; () is none.
         Callbacks run one after the other on a thread of their own.
         """
         self._need_text_encoder("an alert")
+        wanted = among if among is not None or negatives is not None else self.among
         embedding = self.model.embed_text([text])[0]
         about = self.model.description
         alert = self.alerts.add(
             text, embedding, callback,
             threshold=threshold, per_hour=per_hour, hysteresis=hysteresis, cool_down_s=cool_down_s,
             negatives=negatives, negatives_hz=about.fps / about.stride,
+            among=self._phrases(wanted) if wanted else None,
         )  # fmt: skip
         self._tell(Settings())
         return alert
+
+    def _phrases(self, texts: Sequence[str]) -> Phrases:
+        """Embedded once for all alerts that are given the same ones."""
+        wanted = tuple(dict.fromkeys(texts))
+        known = next(
+            (a.among for a in self.alerts.all() if a.among and a.among.texts == wanted), None
+        )
+        return known or Phrases(wanted, self.model.embed_text(wanted))
 
     def remove_alert(self, number: int) -> None:
         """Takes an alert away."""

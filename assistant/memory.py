@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -18,6 +19,7 @@ DEFAULT_BUDGET_BYTES = 256 << 20
 SMALLEST_BUDGET_BYTES = 1 << 20
 # Forgotten at a time, so that not every write forgets something.
 _FORGET_SHARE = 16
+_ROWS_AT_A_TIME = 8192
 
 
 @dataclass(frozen=True)
@@ -241,14 +243,20 @@ class Memory:
             table.forget_before(first)
             newest = changed
             # By id, since new ids have to come in their order.
-            for row_id, vector, scale, start_ns, end_ns, at in self._connection.execute(
+            found = self._connection.execute(
                 "SELECT segments.id, vector, scale, start_ns, end_ns, changed FROM segments "
                 "JOIN bundles ON bundles.id = bundle "
                 "WHERE changed > ? AND sha256 = ? AND length(vector) = ? ORDER BY segments.id",
                 (changed, bundle.sha256, bundle.width),
-            ):
-                table.put(row_id, vector, scale, start_ns, end_ns)
-                newest = max(newest, at)
+            )
+            while rows := found.fetchmany(_ROWS_AT_A_TIME):
+                known = bisect.bisect_right(rows, table.last_id, key=lambda row: row[0])
+                for row_id, vector, scale, start_ns, end_ns, _ in rows[:known]:
+                    table.put(row_id, vector, scale, start_ns, end_ns)
+                if rows[known:]:
+                    ids, vectors, scales, starts, ends, _ = zip(*rows[known:], strict=True)
+                    table.extend(ids, vectors, scales, starts, ends)
+                newest = max(newest, *(row[5] for row in rows))
         self._tables[bundle.sha256] = (table, newest)
         return table
 

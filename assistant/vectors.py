@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 from vljepa_edge.runtime.search import nearest_rows, quantise_rows
@@ -51,6 +53,28 @@ class VectorTable:
         self._scales[at], self._ids[at] = scale, row_id
         self._starts[at], self._ends[at] = start_ns, end_ns
         self._end = max(self._end, at + 1)
+
+    def extend(
+        self,
+        ids: Sequence[int],
+        vectors: Sequence[bytes],
+        scales: Sequence[float],
+        starts_ns: Sequence[int],
+        ends_ns: Sequence[int],
+    ) -> None:
+        """Appends rows whose ids ascend and lie above all that are there."""
+        while len(self._ids) - self._end < len(ids):
+            self._make_room()
+        new = slice(self._end, self._end + len(ids))
+        self._rows[new] = np.frombuffer(b"".join(vectors), np.int8).reshape(-1, self.width)
+        self._scales[new], self._ids[new] = scales, ids
+        self._starts[new], self._ends[new] = starts_ns, ends_ns
+        self._end = new.stop
+
+    @property
+    def last_id(self) -> int:
+        """The largest id; 0 without rows."""
+        return int(self._ids[self._end - 1]) if len(self) else 0
 
     def forget_before(self, row_id: int) -> None:
         """Drops all rows with a smaller id."""

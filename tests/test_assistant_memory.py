@@ -63,8 +63,16 @@ def test_search_is_exact(seed: int, count: int, k: int, forgotten: float) -> Non
     rng = np.random.default_rng(seed)
     rows = unit(rng, count)
     table = VectorTable(WIDTH, capacity=4)
-    for i, vector in enumerate(rows):
+    by_one = int(rng.integers(count + 1))  # the rest at once
+    for i, vector in enumerate(rows[:by_one]):
         table.put(i + 1, *quantise(vector), i * 10, i * 10 + 5)
+    vectors, scales = zip(*map(quantise, rows), strict=True)
+    rest = range(by_one, count)
+    table.extend(
+        [i + 1 for i in rest], vectors[by_one:], scales[by_one:],
+        [i * 10 for i in rest], [i * 10 + 5 for i in rest],
+    )  # fmt: skip
+    assert len(table) == table.last_id == count
     changed = int(rng.integers(count))
     rows[changed] = unit(rng, 1)[0]
     table.put(changed + 1, *quantise(rows[changed]), changed * 10, changed * 10 + 5)

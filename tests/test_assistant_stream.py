@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,7 +13,7 @@ from assistant_page import Flicker
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from vljepa_edge.assistant import Assistant, AssistantError, Firing
-from vljepa_edge.assistant.alerts import Alert, AlertBook, smoothed
+from vljepa_edge.assistant.alerts import Alert, AlertBook, Phrases, smoothed
 from vljepa_edge.assistant.places import BrowserSource, NetworkSource, without_password
 from vljepa_edge.assistant.tap import Tap
 from vljepa_edge.assistant.threshold import calibrate
@@ -273,6 +274,47 @@ def test_alert_rules(
     if max(means) >= threshold:
         assert fired[0] == next(i for i, mean in enumerate(means) if mean >= threshold)
     assert alert.fired == len(fired)
+
+
+def test_an_alert_among_phrases_scores_as_a_softmax_does() -> None:
+    rng = np.random.default_rng(4)
+    vectors = rng.standard_normal((6, 16)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    texts = ["a red car falls", "a pear falls", "a car falls", "a big red car falls", "a dog"]
+    among = Phrases(texts, vectors[1:])
+    alert = Alert(1, "a red car falls", vectors[0], among=among)
+    seen = vectors[0] + 0.3 * vectors[2]
+    logits = vectors @ seen / 0.07
+    # The same text, one that says less and one that says more count neither way.
+    kept = np.exp([*logits[[0, 2, 5]], 0.25 / 0.07])  # and nothing of all this
+    assert alert.likeness(seen) == pytest.approx(float(kept[0] / kept.sum()), rel=1e-5)
+    assert alert.likeness(vectors[2]) < 0.01 < 0.99 < alert.likeness(vectors[0])
+    nothing_else = Alert(1, "x", vectors[0], among=Phrases(["x"], vectors[:1]))
+    assert nothing_else.likeness(vectors[0]) > 0.99
+    assert nothing_else.likeness(-vectors[0]) < 0.01
+
+
+def test_an_alert_among_phrases_needs_no_calibration() -> None:
+    vectors = np.eye(4, dtype=np.float32)
+    among = Phrases(["one", "two"], vectors[1:3])
+    book = AlertBook(4)
+    options: dict[str, Any] = {"per_hour": 1, "hysteresis": None, "cool_down_s": 0.5}
+    alert = book.add("x", vectors[0], None, threshold=None, among=among, **options)
+    strict = book.add("x", vectors[0], None, threshold=0.99, among=among, **options)
+    assert alert.threshold == 0.5 and not alert.fixed
+    seen = [1, 0, 0, 0, 2, 2, 0, 0, 3, 3]
+    fired = [len(book.push(vectors[i], n * 250_000_000)) for n, i in enumerate(seen)]
+    assert fired == [0, 0, 2, 0, 0, 0, 0, 2, 0, 0]  # on the second window of each event
+    assert alert.fired == strict.fired == 2
+    book.set_threshold(alert.number, 0.9)
+    assert alert.threshold == 0.9 and alert.fixed
+    book.set_threshold(alert.number, None)
+    assert alert.threshold == 0.5 and not alert.fixed
+    for _ in range(200):
+        book.push(vectors[1], 10**12)
+    assert alert.threshold == 0.5  # no calibration moves it
+    with pytest.raises(AssistantError, match="give one"):
+        book.add("x", vectors[0], None, threshold=None, among=among, negatives=vectors, **options)
 
 
 @pytest.mark.parametrize("per_hour", [1.0, 20.0])

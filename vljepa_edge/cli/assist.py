@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from vljepa_edge.cli.engine import engine_options, placement
+
 
 @click.command("assist")
 @click.argument("source", metavar="VIDEO|FOLDER|CAMERA|URL|browser")
@@ -26,6 +28,11 @@ import click
     show_default=True,
     help="The memory's size in MB; what is oldest is forgotten.",
 )
+@click.option(
+    "--among",
+    type=click.Path(path_type=Path),
+    help="A phrase a line of what else may be seen: alerts are told apart from these.",
+)
 @click.option("--keep-thumbnails", is_flag=True, help="Also keep a small picture per segment.")
 @click.option("--fast", is_flag=True, help="A file as fast as it goes, not at its own pace.")
 @click.option("--loop", is_flag=True, help="A file or folder again and again.")
@@ -34,7 +41,7 @@ import click
 @click.option("--token", help="Ask for this token; made up where --host is not this machine.")
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate (PEM), for HTTPS.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key (PEM).")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Of encode and predict; 0: all.")
+@engine_options
 def command(source: str, **options: Any) -> int:
     """Watch a source and open a page on it, on this machine alone unless --host says otherwise.
 
@@ -52,12 +59,26 @@ def command(source: str, **options: Any) -> int:
     return _assist(source, options)
 
 
+def _phrases(file: Path) -> list[str]:
+    """The lines of a file that hold something."""
+    try:
+        lines = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise click.UsageError(f"{file}: {reason}") from error
+    phrases = [line.strip() for line in lines if line.strip()]
+    if not phrases:
+        raise click.UsageError(f"{file}: holds no phrases")
+    return phrases
+
+
 def _assist(source: str, options: dict[str, Any]) -> int:
     from vljepa_edge.assistant import Assistant
     from vljepa_edge.assistant.server.serve import make_server
     from vljepa_edge.runtime.model import load
 
-    with load(options["bundle"], threads=options["threads"]) as model:
+    among = _phrases(options["among"]) if options["among"] is not None else []
+    with load(options["bundle"], threads=options["threads"], **placement(options)) as model:
         assistant = Assistant(
             model,
             source,
@@ -67,6 +88,7 @@ def _assist(source: str, options: dict[str, Any]) -> int:
             loop=options["loop"],
             keep_thumbnails=options["keep_thumbnails"],
             budget_bytes=options["budget"] << 20,
+            among=among,
         )
         try:
             for text in options["alerts"]:

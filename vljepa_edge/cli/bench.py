@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from vljepa_edge.cli.engine import placement, placement_options
+
 if TYPE_CHECKING:
     from vljepa_edge.bench.results import Results, Run
     from vljepa_edge.bench.scenarios.spec import Spec
@@ -57,7 +59,8 @@ class _Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
     help=f"Of {', '.join(_SCENARIOS)}; or all (without soak). Default: single.",
 )
 @click.option("--threads", type=_Listed(click.IntRange(0)), default="0", help="To sweep; 0: all.")
-@click.option("--backend", type=_Listed(str), default="ort", help="To sweep: ort, openvino.")
+@click.option("--backend", type=_Listed(str), default="ort", help="To sweep: ort, openvino, auto.")
+@placement_options
 @click.option("--seconds", type=click.FloatRange(0, min_open=True), help="A scenario's length.")
 @click.option("--samples", type=click.IntRange(0), default=0, help="single: windows to measure.")
 @click.option("--warmup", type=click.FloatRange(0), default=1.0, help="Seconds set apart.")
@@ -72,6 +75,12 @@ class _Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 )
 @click.option("--rounds", type=click.IntRange(1), default=30, help="peers: turns of each.")
 @click.option("--decode-curve", is_flag=True, help="Decode rate against quality (CIDEr).")
+@click.option("--curve-streams", type=click.IntRange(1), default=3, help="Of a minute each.")
+@click.option(
+    "--world",
+    type=click.IntRange(1, 2),
+    help="Sprite world of the decode curve.  [default: the one the bundle was trained on]",
+)
 @click.option(
     "--world",
     "version",
@@ -202,6 +211,8 @@ def _specs(options: dict[str, Any]) -> list[Spec]:
     if "all" in chosen:
         chosen = tuple(name for name in _SCENARIOS if name != "soak")
     bundles = options["bundles"] or (str(default_bundle()),)
+    # --backend is swept, and has a list here.
+    chosen_placement = placement({k: v for k, v in options.items() if k != "backend"})
     return [
         Spec(
             scenario=scenario,
@@ -215,6 +226,7 @@ def _specs(options: dict[str, Any]) -> list[Spec]:
             camera_fps=options["camera_fps"],
             stride=options["stride"],
             cameras=options["cameras"],
+            engine=chosen_placement,
         )
         for bundle, backend, threads, scenario in product(
             bundles, options["backend"], options["threads"], chosen

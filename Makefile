@@ -18,7 +18,7 @@ C_FORMATTED := $(C_FILES) $(wildcard kernels/*/*.[ch]) $(wildcard tests/c/*.[ch]
 HOUSE := pyproject.toml setup.py constraints.txt VERSION runtime/build_ffi.py
 CLIP := examples/clips/demo
 
-.PHONY: help demo test test-all test-python test-c lint types format install clean
+.PHONY: help demo bundle test test-all test-python test-c lint types format install clean
 
 help: ## show this list
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 14
@@ -27,6 +27,9 @@ demo: $(VENV)/.runtime ## install the runtime alone and watch the committed clip
 	$(BIN)/vljepa run $(CLIP).mp4 --timeline $(CLIP).timeline.json --plot timeline.png
 
 install: $(VENV)/.runtime ## build the C core and install the runtime into .venv
+
+bundle: $(VENV)/.dev ## make the packaged bundle anew from checkpoints/nano, and prove it
+	$(BIN)/python -m vljepa_edge.calibration.package checkpoints/nano -o vljepa_edge/bundles/nano --report bench/results/calibration/int8
 
 test: test-python test-c ## install what tests need and run them all, Python and C
 

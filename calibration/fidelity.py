@@ -23,6 +23,7 @@ from ..runtime.model import Model, load
 from ..runtime.options import GateOptions
 from . import quantise
 from .cider import cider, plain
+from .clip_streams import record_clips
 from .gate import match, told_shifts
 from .recording import Recording
 from .windows import WORLD, open_windows
@@ -111,9 +112,9 @@ def compare(
     """Compares two bundles on held-out sprite world, or on clips (where nothing is known as true).
 
     `candidates`: object-motion captions to choose from. `streams`: how many streams of `seconds`
-    the gates watch, each with its own bundle's thresholds; 0 leaves shifts out. `version` of sprite
-    world; None: the one that A was trained on. ExportError where the two don't take the same
-    windows.
+    the gates watch, each with its own bundle's thresholds (of clips: all of them); 0 leaves shifts
+    out. `version` of sprite world; None: the one that A was trained on. ExportError where the two
+    don't take the same windows.
     """
     started = time.monotonic()
     with load(a, threads=threads) as model_a, load(b, threads=threads) as model_b:
@@ -131,12 +132,9 @@ def compare(
         bank = _bank(truth, model_a, candidates, seed, version)
         texts = tuple(_embed(m, bank, progress) for m in (model_a, model_b))
         recorded = None
-        if streams and data == WORLD:
+        if streams:
             recorded = tuple(
-                record_world(
-                    m, streams=streams, seconds=seconds, seed=seed, split=SPLIT, version=version
-                )
-                for m in (model_a, model_b)
+                _streams(m, data, streams, seconds, seed, version) for m in (model_a, model_b)
             )
     first = tuple(np.stack([rows[0] for rows in run.embeddings]) for run in runs)
     both = tuple(np.concatenate(run.embeddings) for run in runs)
@@ -149,7 +147,7 @@ def compare(
         _side(path, run, score, rows, texts_, truth, bank)
         for path, run, score, rows, texts_ in zip((a, b), runs, scores, first, texts, strict=True)
     )
-    f1, shifts = _trigger(a, b, recorded) if recorded else (None, None)
+    f1, shifts = _trigger(a, b, recorded) if recorded and all(recorded) else (None, None)
     return Fidelity(
         a=sides[0],
         b=sides[1],
@@ -321,6 +319,22 @@ def _side(
 
 def _points(a: float | None, b: float | None) -> float | None:
     return None if a is None or b is None else 100 * (b - a)
+
+
+def _streams(
+    model: Model, data: str, streams: int, seconds: float, seed: int, version: int
+) -> list[Recording]:
+    """What the gates watch: sprite world's streams, or the clips; none where these are windows."""
+    if data == WORLD:
+        return record_world(
+            model, streams=streams, seconds=seconds, seed=seed, split=SPLIT, version=version
+        )
+    if Path(data).suffix == ".npy":
+        return []
+    try:
+        return record_clips(model, Path(data))
+    except ValueError:  # a clip too short for a window
+        return []
 
 
 def _trigger(

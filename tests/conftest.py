@@ -82,6 +82,17 @@ def nano_bundle() -> Path:
 
 
 @pytest.fixture(scope="session")
+def nano_fp32_bundle(request: pytest.FixtureRequest) -> Path:
+    """What the packaged bundle was made from, exported once and kept in pytest's cache."""
+    from vljepa_edge.calibration.full_precision import full_precision
+
+    checkpoint = Path(__file__).parent.parent / "checkpoints" / "nano"
+    cache = request.config.cache
+    assert cache is not None
+    return full_precision(checkpoint, cache.mkdir("nano") / "fp32")
+
+
+@pytest.fixture(scope="session")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten seconds of sprite world with its timeline beside it."""
     from vljepa_edge.world.__main__ import main

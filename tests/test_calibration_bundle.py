@@ -235,6 +235,12 @@ def test_a_bundle_agrees_with_itself(tiny_bundle: Path, tmp_path: Path) -> None:
     assert cv2.imread(str(tmp_path / "r" / "fidelity.png")).shape[0] > 100
 
 
+def test_shifts_are_compared_on_clips_too(tiny_bundle: Path, clip: Path) -> None:
+    found = compare(tiny_bundle, tiny_bundle, data=str(clip), windows=3, candidates=4)
+    assert found.trigger_f1 == 1 and found.trigger_shifts is not None
+    assert found.classification_points is None and found.retrieval_points is None
+
+
 def write_clip(path: Path, frames: int = 40, blank: bool = False) -> Path:
     writer = cv2.VideoWriter(str(path), cv2.VideoWriter.fourcc(*"MJPG"), 8, (64, 48))
     for i in range(frames):

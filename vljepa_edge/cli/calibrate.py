@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -54,6 +54,7 @@ if TYPE_CHECKING:
 )
 @click.option("--smooth/--no-smooth", default=True, help="SmoothQuant.  [default: on]")
 @click.option("--bias-correction/--no-bias-correction", default=True, help="[default: on]")
+@click.option("--weights-only", is_flag=True, help="8-bit weights, computed with in float.")
 @click.option(
     "--attention/--no-attention",
     default=None,
@@ -102,6 +103,8 @@ def _check(output: Path | None, precision: str, options: dict[str, Any]) -> None
         raise click.UsageError("--gate-only changes BUNDLE in place; leave -o out")
     if output is None and options["precision"]:
         raise click.UsageError(f"--precision {precision} makes a new bundle; name it with -o")
+    if output is None and options["weights_only"]:
+        raise click.UsageError("--weights-only makes a new bundle; name it with -o")
     if output is None and (options["report"] or options["sensitivity"] or options["ablation"]):
         raise click.UsageError("--report, --sensitivity and --ablation go with -o")
     budgets = [name for name in ("min_cosine", "min_agreement", "max_ms") if options[name]]
@@ -110,6 +113,9 @@ def _check(output: Path | None, precision: str, options: dict[str, Any]) -> None
         raise click.UsageError(f"--{name} is a budget of --precision mixed")
     if (options["sensitivity"] or options["ablation"]) and options["report"] is None:
         raise click.UsageError("--sensitivity and --ablation need --report FOLDER")
+    if options["weights_only"] and (precision == "mixed" or options["attention"]):
+        other = "--precision mixed" if precision == "mixed" else "--attention"
+        raise click.UsageError(f"--weights-only leaves activations float; {other} does not")
     if output is not None and (options["rate"] or options["recall"] or options["dry_run"]):
         raise click.UsageError("--rate, --recall and --dry-run go with fitting the gate alone")
 
@@ -120,15 +126,17 @@ def _check(output: Path | None, precision: str, options: dict[str, Any]) -> None
 def _quantise(bundle: Path, output: Path, precision: str, options: dict[str, Any]) -> None:
     from vljepa_edge.calibration import quantise
     from vljepa_edge.calibration.ablation import ablate
-    from vljepa_edge.calibration.calibrator import Calibrator, Settings
+    from vljepa_edge.calibration.calibrator import Calibrator
     from vljepa_edge.calibration.report import write_ablation, write_layers, write_sensitivity
     from vljepa_edge.calibration.sensitivity import Budget, Judge, search, sensitivities
+    from vljepa_edge.calibration.settings import Settings
     from vljepa_edge.calibration.windows import ENOUGH_WINDOWS
     from vljepa_edge.cli.console import Output
     from vljepa_edge.export.bundle import check_replaceable
 
     check_replaceable(output, options["overwrite"])
     attention = options["attention"]
+    weights_only: bool = options["weights_only"]
     settings = Settings(
         precision=precision,  # type: ignore[arg-type]
         data=options["data"],
@@ -138,7 +146,8 @@ def _quantise(bundle: Path, output: Path, precision: str, options: dict[str, Any
         percentile=options["percentile"],
         smooth=options["smooth"],
         bias_correction=options["bias_correction"],
-        attention=precision == "fp8" if attention is None else attention,
+        attention=precision == "fp8" and not weights_only if attention is None else attention,
+        weights_only=weights_only,
         threads=options["threads"],
         world=options["version"],
     )
@@ -209,23 +218,15 @@ def _follow_gate(
     calibrator: Calibrator, output: Path, options: dict[str, Any], progress: Any
 ) -> GateScore:
     """Fits the new bundle's gate to full precision's shifts, and writes it."""
-    from vljepa_edge.calibration.fidelity import gate_options
-    from vljepa_edge.calibration.gate import follow
-    from vljepa_edge.export.gate import set_gate
-    from vljepa_edge.runtime.model import load
+    from vljepa_edge.calibration.gate_files import write_following
 
-    recorded = []
-    for i, folder in enumerate((calibrator.folder, output)):
-        progress("gate", i, 2)
-        with load(folder, threads=options["threads"]) as model:
-            recorded.append(_record(model, options, None))
-    window = calibrator.manifest.window
-    found = follow(
-        recorded[0], gate_options(calibrator.folder), recorded[1], window.stride / window.fps
+    return write_following(
+        calibrator.folder,
+        output,
+        lambda model: _record(model, options, None),
+        threads=options["threads"],
+        progress=progress,
     )
-    threshold = found.options.ward_threshold
-    set_gate(output, dataclasses.replace(calibrator.manifest.gate, ward_threshold=threshold))
-    return found
 
 
 # ---- the gate alone ----
@@ -252,10 +253,9 @@ def _record(
 
 
 def _fit_gate(bundle: Path, options: dict[str, Any]) -> None:
-    from vljepa_edge.calibration.gate import fit, score
+    from vljepa_edge.calibration.gate import score
+    from vljepa_edge.calibration.gate_files import write_fitted
     from vljepa_edge.cli.console import Output
-    from vljepa_edge.export.gate import set_gate
-    from vljepa_edge.export.manifest import GateSettings
     from vljepa_edge.runtime.model import load
 
     known = options["data"] == "world"
@@ -264,23 +264,25 @@ def _fit_gate(bundle: Path, options: dict[str, Any]) -> None:
         load(bundle, threads=options["threads"]) as model,
     ):
         recordings = _record(model, options, out)
-        # Thresholds are fitted; when to write a text is the bundle's own choice, and stays.
-        decode_when = model.description.decode_when
         checks = _record(model, options, out, options["streams"]) if known else []
-    best, tried = fit(recordings, target_rate_hz=options["rate"], target_recall=options["recall"])
+    best, tried = write_fitted(
+        bundle,
+        recordings,
+        rate_hz=options["rate"],
+        recall=options["recall"],
+        dry_run=options["dry_run"],
+    )
     held_out = score(checks, best.options) if checks else None
     gate = dataclasses.asdict(best.options)
-    if not options["dry_run"]:
-        set_gate(bundle, GateSettings(decode_when=cast(Any, decode_when), **gate))
     if options["as_json"]:
-        told: dict[str, Any] = {"gate": gate, "tried": len(tried), "fitted": _told(best)}
+        told: dict[str, Any] = {"gate": gate, "tried": tried, "fitted": _told(best)}
         if held_out is not None:
             told["held_out"] = _told(held_out)
         click.echo(json.dumps(told, indent=2))
         return
     click.echo(
         f"smoothing {best.options.smoothing}, confirm {best.options.confirm}, "
-        f"Ward threshold {best.options.ward_threshold:.4f} ({len(tried)} gates tried)"
+        f"Ward threshold {best.options.ward_threshold:.4f} ({tried} gates tried)"
     )
     line = f"F1 {best.f1:.3f} where it was fitted"
     if held_out is not None:

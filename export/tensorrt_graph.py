@@ -68,14 +68,15 @@ def strip_pool_body(model: ir.Model) -> int:
             continue
         weight = node.inputs[2]
         shape = None if weight is None or weight.shape is None else list(weight.shape)
-        if shape is None or not all(isinstance(n, int) and n % POOL_MULTIPLE == 0 for n in shape):
+        sizes = [n for n in shape or [] if isinstance(n, int)]
+        if len(sizes) != 2 or any(n % POOL_MULTIPLE for n in sizes):
             raise ExportError(
                 f"the pooling plug-in takes multiples of {POOL_MULTIPLE}, not {shape}",
                 "leave --pool-plugin out",
             )
-        if int(shape[0]) > POOL_MOST_WIDTH:
+        if sizes[0] > POOL_MOST_WIDTH:
             raise ExportError(
-                f"the pooling plug-in takes at most {POOL_MOST_WIDTH} wide, not {shape[0]}",
+                f"the pooling plug-in takes at most {POOL_MOST_WIDTH} wide, not {sizes[0]}",
                 "leave --pool-plugin out",
             )
         for name, value in (("plugin_version", pooling.VERSION), ("plugin_namespace", node.domain)):

@@ -66,7 +66,7 @@ class Launch:
     kernel: str
     grid: tuple[int, int, int]
     block: tuple[int, int, int]
-    arguments: np.void
+    arguments: Any  # numpy.void, which pycuda passes by value
 
 
 def find_fatbin(path: str | os.PathLike[str] | None = None) -> Path:
@@ -145,7 +145,7 @@ class Axis:
 
     def at(self, address: int) -> Array:
         """The header once `tables` lie at that address."""
-        header = self.header.copy()
+        header: Array = self.header.copy()
         for name in ("first", "count", "weights"):
             header[name] += np.uint64(address)
         return header

@@ -31,7 +31,7 @@ ALWAYS = GateOptions(
 
 def open_model(spec: Spec) -> Model:
     """The bundle, as the specification says."""
-    return load(spec.bundle, backend=spec.backend, threads=spec.threads)
+    return load(spec.bundle, backend=spec.backend, threads=spec.threads, **spec.engine)
 
 
 def single(spec: Spec, recorder: Recorder, stop: threading.Event, trace: Path | None) -> bool:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -25,6 +27,8 @@ class Spec:
     width: int = 640
     height: int = 360
     trace: bool = False
+    # More of `load`'s options: where threads run, the provider, memory.
+    engine: Mapping[str, Any] = field(default_factory=dict)
     spawned_ns: int = 0  # monotonic clock when the process was started
 
     def to_json(self) -> str:
@@ -42,4 +46,5 @@ class Spec:
         values = dataclasses.asdict(self)
         for name in ("scenario", "bundle", "spawned_ns", "trace"):
             del values[name]
-        return values
+        engine = values.pop("engine")
+        return {**values, **engine}

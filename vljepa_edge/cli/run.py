@@ -10,6 +10,8 @@ from typing import Any
 
 import click
 
+from vljepa_edge.cli.engine import engine_options, placement
+
 
 @click.command("run")
 @click.argument("source", metavar="VIDEO|FOLDER|CAMERA")
@@ -39,7 +41,7 @@ import click
     "--fps", type=click.FloatRange(0, 1000, min_open=True), help="Sampling rate, frames a second."
 )
 @click.option("--max-frames", type=click.IntRange(1), help="Stop after this many frames.")
-@click.option("--threads", type=click.IntRange(0), default=0, help="Of encode and predict; 0: all.")
+@engine_options
 def command(source: str, bundle: str | None, queries: tuple[str, ...], **options: Any) -> int:
     """Watch a video, a folder of pictures or a camera (its number, such as 0).
 
@@ -74,7 +76,7 @@ def _watch(
     path = Path(bundle) if bundle else default_bundle()
     with Bundle(path) as index:
         components = [name for name in index.components if name != "y_encoder"]
-    model = load(path, threads=options["threads"], components=components)
+    model = load(path, threads=options["threads"], components=components, **placement(options))
     rate = options["fps"] or model.description.fps
     stream_options = StreamOptions(
         realtime=options["realtime"],

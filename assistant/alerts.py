@@ -6,6 +6,7 @@ import math
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,14 @@ class Firing:
     threshold: float
 
 
+class Weighed(NamedTuple):
+    """A window against phrases: exp(cosine / temperature - highest) of each [n], and their sum."""
+
+    exps: npt.NDArray[np.float64]
+    total: float
+    highest: float
+
+
 class Phrases:
     """Texts of what else may be seen, float32 [n, E], for alerts that are told apart from them."""
 
@@ -46,10 +55,12 @@ class Phrases:
         self.texts = tuple(texts)
         self.embeddings = embeddings
 
-    def logits(self, embedding: Floats) -> Floats:
-        """Cosines over the temperature, float32 [n], of one predicted embedding [E]."""
-        logits: Floats = self.embeddings @ embedding / np.float32(_TEMPERATURE)
-        return logits
+    def weigh(self, embedding: Floats) -> Weighed:
+        """What each weighs for one predicted embedding [E]."""
+        logits = (self.embeddings @ embedding).astype(np.float64) / _TEMPERATURE
+        highest = float(logits.max(initial=0.0))
+        exps = np.exp(logits - highest)
+        return Weighed(exps, float(exps.sum()), highest)
 
 
 @dataclass
@@ -77,29 +88,27 @@ class Alert:
     _armed: bool = True
     _quiet_until_ns: int | None = field(default=None)
     _last: float | None = field(default=None)
-    _others: npt.NDArray[np.bool_] | None = field(default=None)
+    _same: npt.NDArray[np.intp] | None = field(default=None)  # phrases that count neither way
 
     def __post_init__(self) -> None:
         if self.among is not None:
             own = _words(self.text)
             told = [own <= _words(text) or _words(text) <= own for text in self.among.texts]
-            apart = self.among.embeddings @ self.embedding < _SAME_MEANING
-            self._others = apart & ~np.array(told, bool)
+            near = self.among.embeddings @ self.embedding >= _SAME_MEANING
+            self._same = np.flatnonzero(near | np.array(told, bool))
 
-    def likeness(self, embedding: Floats, logits: Floats | None = None) -> float:
+    def likeness(self, embedding: Floats, weighed: Weighed | None = None) -> float:
         """The unsmoothed score of one window: a cosine, or a probability among phrases.
 
-        `logits` of `among`, where they are known already.
+        `weighed`: what `among` weighs, where it is known already.
         """
         cosine = float(self.embedding @ embedding)
-        if self.among is None:
+        if self.among is None or self._same is None:
             return cosine
-        others = (self.among.logits(embedding) if logits is None else logits)[self._others]
-        own, nothing = cosine / _TEMPERATURE, _NOTHING / _TEMPERATURE
-        highest = max(own, float(others.max(initial=nothing)))
-        rest = float(np.exp(others - highest).sum()) + math.exp(nothing - highest)
-        own = math.exp(own - highest)
-        return own / (own + rest)
+        exps, total, highest = weighed or self.among.weigh(embedding)
+        others = max(0.0, total - float(exps[self._same].sum()))
+        own = math.exp(cosine / _TEMPERATURE - highest)
+        return own / (own + others + math.exp(_NOTHING / _TEMPERATURE - highest))
 
     def push(self, likeness: float, at_ns: int) -> Firing | None:
         """Takes one window's likeness; a Firing where the alert goes off."""
@@ -227,11 +236,11 @@ class AlertBook:
                 self._calibrated_s = self._clock_s
                 self._calibrate(*self._alerts.values())
             firings = []
-            logits: dict[int, Floats] = {}  # once for all alerts that share their phrases
+            weighed: dict[int, Weighed] = {}  # once for all alerts that share their phrases
             for alert in self._alerts.values():
-                if alert.among is not None and id(alert.among) not in logits:
-                    logits[id(alert.among)] = alert.among.logits(embedding)
-                likeness = alert.likeness(embedding, logits.get(id(alert.among)))
+                if alert.among is not None and id(alert.among) not in weighed:
+                    weighed[id(alert.among)] = alert.among.weigh(embedding)
+                likeness = alert.likeness(embedding, weighed.get(id(alert.among)))
                 firing = alert.push(likeness, at_ns)
                 if firing is not None:
                     firings.append(firing)

@@ -10,7 +10,7 @@ alert listens to a whole stream as a user's would, through the assistant's own c
 - `among half`: the same with every other phrase left out, as where nobody knows all there is.
 
 Two kinds of texts: whole captions ("a red apple falls"), and objects alone ("an apple"). Each
-stream gets an alert for everything in it, and as many for things that another stream shows. What
+stream gets 32 alerts for what it shows, and 32 for what another stream shows and it doesn't. What
 happens in the first `--settle` seconds counts for nobody. Where a scene's caption says more than
 the alert ("a red apple falls", "an apple falls"), going off is neither right nor wrong.
 """
@@ -81,12 +81,17 @@ def measure(
     for number, stream in enumerate(streams):
         here = {one[kind] for one in stream.truth}
         elsewhere = {one[kind] for one in streams[(number + 1) % len(streams)].truth} - here
-        names = [*sorted(here), *sorted(elsewhere)[: len(here)]]
-        for first in range(0, len(names), MOST_ALERTS):
-            listen(
-                stream, kind, names[first : first + MOST_ALERTS], vectors, phrases, settle_s, tally
-            )
+        half = MOST_ALERTS // 2
+        names = [*_spread(sorted(here), half), *_spread(sorted(elsewhere), half)]
+        listen(stream, kind, names, vectors, phrases, settle_s, tally)
     return tally
+
+
+def _spread(names: Sequence[str], most: int) -> list[str]:
+    """So many of them at most, evenly apart."""
+    if len(names) <= most:
+        return list(names)
+    return [names[round(i * (len(names) - 1) / (most - 1))] for i in range(most)]
 
 
 def listen(

@@ -90,7 +90,8 @@ class Given:
 
 def bundle_group(given: Given) -> list[Subject | Missing]:
     """The bundle, through the core."""
-    from ...runtime.model import Query, load
+    from ...runtime.model import load
+    from ...runtime.queries import Query
 
     model = load(given.bundle, backend=given.backend, threads=given.threads)
     window, queries = given.window, [Query("", given.query)]

@@ -80,7 +80,7 @@ def plan(given: argparse.Namespace) -> list[Step]:
         steps.append(Step("curve", (*first, "--decode-curve", *curve, *lengths, *common)))
     if given.large:
         for repeat in ("1", "2"):
-            single = ("--scenario", "single", "--samples", str(given.rounds), "--seconds", "1e9")
+            single = ("--scenario", "single", "--samples", str(given.rounds), "--seconds", "3600")
             steps.append(
                 Step(f"large-{repeat}", (given.large, *single, *backends, *common, *warmup))
             )

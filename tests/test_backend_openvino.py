@@ -152,6 +152,28 @@ def test_an_unknown_op_is_named(changed_bundle: Path) -> None:
         load(changed_bundle, backend="auto", verify_hashes=False)
 
 
+def test_a_model_of_another_version(changed_bundle: Path) -> None:
+    onnx = pytest.importorskip("onnx")
+    path = changed_bundle / "x_encoder.onnx"
+    model, size = onnx.load(path), path.stat().st_size
+    ours, model.ir_version = model.ir_version, 99
+    path.write_bytes(model.SerializeToString())
+    assert path.stat().st_size == size  # so that the index still gives the right one
+    message = r"component x_encoder in x_encoder.onnx: ONNX Runtime: Unsupported model IR version"
+    with pytest.raises(BackendError, match=message):
+        load(changed_bundle, verify_hashes=False)
+    # OpenVINO reads it all the same, so auto goes on with that.
+    only = ["x_encoder", "predictor"]
+    with load(changed_bundle, backend="auto", verify_hashes=False, components=only) as opened:
+        assert opened.description.backend == "auto: openvino"
+    model = onnx.load(path)
+    model.ir_version = ours
+    next(one for one in model.opset_import if not one.domain).version = 99
+    path.write_bytes(model.SerializeToString())
+    with pytest.raises(BackendError, match=r"x_encoder.onnx: ONNX Runtime: .*[Oo]pset 99"):
+        load(changed_bundle, verify_hashes=False)
+
+
 def test_a_misfit_is_named(changed_bundle: Path) -> None:
     rename(changed_bundle / "predictor.onnx", b"query_mask", b"query_musk")
     message = r'component predictor .*: there is no input "query_mask"; it has .*query_musk'

@@ -42,6 +42,11 @@ GROUPS = {
     "openvino_bf16": ("plain export, OpenVINO BF16", 1.8),
     "saccadic": ("saccadic", 1.6),
 }
+# For `bench/speed.py` alone.
+MORE_GROUPS = {
+    "torch_forms": ("PyTorch", 2.2),
+    "graphs": ("the bundle's graphs, ONNX Runtime", 0.6),
+}
 Progress = Callable[[int, int], None]
 
 
@@ -166,12 +171,13 @@ def _check_same(origin: Origin, checkpoint: str, bundle: str) -> None:
 def measure_peers(
     model: Model, checkpoint: Path | str, *, bundle: str, name: str, backend: str = "ort",
     threads: int = 0, rounds: int = 30, groups: Sequence[str] = tuple(GROUPS),
-    progress: Progress | None = None,
+    progress: Progress | None = None, query: npt.NDArray[np.float32] | None = None,
 ) -> tuple[list[Run], list[str], bool]:  # fmt: skip
     """Runs of all peers and the bundle, what is missing and why, and False where interrupted.
 
     `model`: the open bundle, for its query and sizes; it is closed before anything is timed, since
-    the bundle's turn comes in a process as well. ValueError where the checkpoint isn't the one that
+    the bundle's turn comes in a process as well. `query` [L, W] is taken in place of its first.
+    ValueError where the checkpoint isn't the one that
     the bundle was made of. Needs the extra "export".
     """
     about = model.description
@@ -180,7 +186,8 @@ def measure_peers(
     rng = np.random.default_rng(0)
     shape = (about.frames, 3, about.height, about.width)
     window = rng.integers(0, 255, shape, dtype=np.uint8)
-    query = np.array(model.queries[0].embeddings, np.float32)
+    if query is None:
+        query = np.array(model.queries[0].embeddings, np.float32)
     model.close()
     with tempfile.TemporaryDirectory(prefix="vljepa-peers-") as folder:
         given = Given(
@@ -199,15 +206,16 @@ def measure_peers(
 def _open(given: Given, names: Sequence[str], opened: list[Group]) -> tuple[list[Row], list[str]]:
     """All groups that can be had, the bundle last; their cosines to full precision."""
     missing: list[str] = []
-    with Group(given.folder, "plain_export") as exporting:
-        try:
-            exporting.opened()
-        except PeerError as error:
-            missing.append(f"plain export: {error}")
+    if set(names) - set(MORE_GROUPS) - {"torch"}:
+        with Group(given.folder, "plain_export") as exporting:
+            try:
+                exporting.opened()
+            except PeerError as error:
+                missing.append(f"plain export: {error}")
     exported = not missing
     weights = _weight_bytes(given)
     rows: list[Row] = []
-    wanted = [(name, *GROUPS[name]) for name in names]
+    wanted = [(name, *{**GROUPS, **MORE_GROUPS}[name]) for name in names]
     for name, title, share in [*wanted, ("bundle", given.bundle_name, 0.0)]:
         if not exported and name.startswith(("ort", "openvino")):
             continue

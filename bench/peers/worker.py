@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 
 from . import subjects
+from .forms import bundle_graphs, torch_forms
 from .saccadic import saccadic_group
 from .subjects import Given, Missing, Subject
 
@@ -29,6 +30,8 @@ GROUPS: dict[str, Callable[[Given], list[Subject | Missing]]] = {
     "openvino_f32": partial(subjects.openvino_group, precision="f32"),
     "openvino_bf16": partial(subjects.openvino_group, precision="bf16"),
     "saccadic": saccadic_group,
+    "torch_forms": torch_forms,
+    "graphs": bundle_graphs,
     "bundle": subjects.bundle_group,
 }
 

@@ -93,11 +93,32 @@ vlj_status vlj_ort_load(const char *path, vlj_ort_api *api) {
     return VLJ_OK;
 }
 
+/* Many of ONNX Runtime's messages begin with "/its/source.cc:256 type function(arguments) ": what matters comes after.
+ */
+static const char *skip_place(const char *message) {
+    size_t place = strcspn(message, " ");
+    const char *at = strchr(message, '(');
+    if (message[0] != '/' || memchr(message, ':', place) == NULL || at == NULL) {
+        return message;
+    }
+    int depth = 0;
+    do {
+        depth += (*at == '(') - (*at == ')');
+        at++;
+    } while (depth > 0 && *at != '\0');
+    at += strncmp(at, " const", 6) == 0 ? 6 : 0;
+    if (strncmp(at, " [with ", 7) == 0) { /* of a template */
+        at += strcspn(at, "]");
+        at += *at == ']';
+    }
+    return at[0] == ' ' && at[1] != '\0' ? at + 1 : message;
+}
+
 vlj_status vlj_ort_check(const vlj_ort_api *api, OrtStatus *status, vlj_status otherwise, const char *what) {
     if (status == NULL) {
         return VLJ_OK;
     }
-    vlj_fail(otherwise, "%s: %s", what, api->GetErrorMessage(status));
+    vlj_fail(otherwise, "%s: ONNX Runtime: %s", what, skip_place(api->GetErrorMessage(status)));
     api->ReleaseStatus(status);
     return otherwise;
 }

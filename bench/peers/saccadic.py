@@ -111,7 +111,8 @@ def _backbone(given: Given) -> Any:
         layer_norm_eps=sizes.layer_norm_eps,
         pred_hidden_size=64, pred_num_attention_heads=1, pred_num_hidden_layers=1,
     )  # fmt: skip
-    model = VJEPA2Model(settings).eval()
+    model: Any = VJEPA2Model(settings)
+    model.eval()
     own = given.origin.load("x_encoder").state_dict()
     with torch.no_grad():
         missing, _ = model.encoder.load_state_dict(upstream_names(own, sizes), strict=False)

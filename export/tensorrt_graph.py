@@ -15,7 +15,6 @@ import numpy as np
 import onnx_ir as ir
 from onnx_ir.passes import common
 
-from . import pooling
 from .errors import ExportError
 from .tensorrt_tables import scale_before_gather
 
@@ -23,9 +22,11 @@ OPSET_ATTENTION = 23
 F16, F32 = ir.DataType.FLOAT16, ir.DataType.FLOAT
 # The largest that a mask may hide with in float16.
 HIDDEN_HALF = 6e4
+# Domain and name of pooling.py, which takes PyTorch: a device that builds engines has none.
+POOL, POOL_VERSION = ("vljepa", "MaskedMeanPool"), 1
 # Computed in float32 whatever the rest is: squares overflow, masks are -1e9, means lose digits.
 WIDE = frozenset(
-    ("Pow", "ReduceMean", "Sqrt", "Div", "ReduceL2", "ReduceSum", "Clip", "Gather", pooling.NAME)
+    ("Pow", "ReduceMean", "Sqrt", "Div", "ReduceL2", "ReduceSum", "Clip", "Gather", POOL[1])
 )
 # Of the pooling kernels (kernels/cuda/pool_block.h).
 POOL_MULTIPLE, POOL_MOST_WIDTH = 4, 4096
@@ -64,7 +65,7 @@ def strip_pool_body(model: ir.Model) -> int:
     """
     count = 0
     for node in model.graph:
-        if (node.domain, node.op_type) != (pooling.DOMAIN, pooling.NAME):
+        if (node.domain, node.op_type) != POOL:
             continue
         weight = node.inputs[2]
         shape = None if weight is None or weight.shape is None else list(weight.shape)
@@ -79,10 +80,10 @@ def strip_pool_body(model: ir.Model) -> int:
                 f"the pooling plug-in takes at most {POOL_MOST_WIDTH} wide, not {sizes[0]}",
                 "leave --pool-plugin out",
             )
-        for name, value in (("plugin_version", pooling.VERSION), ("plugin_namespace", node.domain)):
+        for name, value in (("plugin_version", POOL_VERSION), ("plugin_namespace", node.domain)):
             node.attributes[name] = ir.AttrString(name, str(value))
         count += 1
-    for key in [k for k in model.functions if k[:2] == (pooling.DOMAIN, pooling.NAME)]:
+    for key in [k for k in model.functions if k[:2] == POOL]:
         del model.functions[key]
     return count
 

@@ -12,8 +12,8 @@ run() {
     local folder=$1
     shift
     echo "== C tests: $folder $*"
-    # A build folder made with another generator or cmake cannot be reused.
-    cmake -S . -B "$folder" "${generator[@]}" "$@" >/dev/null || {
+    # A build folder made with another generator or cmake cannot be reused. What isn't built, and why, is told.
+    cmake -S . -B "$folder" "${generator[@]}" "$@" | sed -n 's/^-- \(libvljepa_tensorrt .*\)/\1/p' || {
         rm -rf "$folder"
         cmake -S . -B "$folder" "${generator[@]}" "$@" >/dev/null
     }

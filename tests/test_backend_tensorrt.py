@@ -17,7 +17,7 @@ from vljepa_edge.export.engines import builder as engines
 from vljepa_edge.export.engines.ort import OrtBuilder
 from vljepa_edge.export.errors import ExportError
 from vljepa_edge.export.pack import pack
-from vljepa_edge.export.tensorrt_graph import for_tensorrt, strip_pool_body
+from vljepa_edge.export.tensorrt_graph import POOL, POOL_VERSION, for_tensorrt, strip_pool_body
 from vljepa_edge.runtime.bundle import Bundle
 from vljepa_edge.runtime.errors import BackendError, BundleError, VljepaError
 from vljepa_edge.runtime.library import CACHE_ENVIRONMENT, TENSORRT_ENVIRONMENT
@@ -114,6 +114,7 @@ def pools(model: ir.Model) -> list[ir.Node]:
 
 def test_the_body_goes_and_the_rest_stays(tiny_bundle: Path) -> None:
     path = tiny_bundle / "predictor.onnx"
+    assert (POOL, POOL_VERSION) == ((pooling.DOMAIN, pooling.NAME), pooling.VERSION)
     own, stripped = ir.load(path), ir.load(path)
     assert len(own.functions) == 1 and strip_pool_body(stripped) == 1
     assert not stripped.functions

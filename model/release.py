@@ -45,6 +45,7 @@ def release(folder: Path, output: Path, note: str = "") -> None:
         "world": int(opened.card.get("world", 1)),
         "parameters": opened.model.parameter_count(),
         "log": training_log(folder),
+        "recipe": opened.card.get("recipe"),
         "note": note,
         "licence": "Apache-2.0; trained on pictures listed in world/atlas/NOTICE.md",
     }

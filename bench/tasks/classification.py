@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from ... import world
@@ -12,13 +14,14 @@ TASK = "classification"
 SPLITS = {"test": "seen pairs", "pairs": "held-out pairs", "style": "held-out style"}
 
 
-def classify(context: Context) -> list[Score]:
+def classify(context: Context, splits: Sequence[str] = tuple(SPLITS)) -> list[Score]:
     """Top-1 among the captions of all object-motion pairs, and of its object and its motion."""
     objects, motions = context.config.objects, context.config.motions
     labels = [world.motion_object_caption(o, m) for o in objects for m in motions]
     embedded = context.texts(labels)
     rows: list[Score] = []
-    for split, told in SPLITS.items():
+    for split in splits:
+        told = SPLITS[split]
         pool = context.pool(split)
         best = (pool.embeddings @ embedded.T).argmax(1)
         right_object = np.array([objects.index(s.object) for s in pool.scenes])

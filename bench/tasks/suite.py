@@ -94,7 +94,8 @@ def run(
     return report
 
 
-def _shown(value: float | None, unit: str) -> str:
+def shown(value: float | None, unit: str) -> str:
+    """A figure as reports print it."""
     if value is None:
         return "–"
     return f"{value:.1%}" if unit == "share" else f"{value:.2f}{' Hz' if unit == 'Hz' else ''}"
@@ -111,7 +112,7 @@ def _curve(rows: Sequence[Score]) -> list[str]:
             for parts, row in zip(split, rows, strict=True)
             if ", ".join(parts[1:-1]) == method
         }
-        shown = " | ".join(_shown(at.get(rate), "cider") for rate in rates)
+        shown = " | ".join(shown(at.get(rate), "cider") for rate in rates)
         lines.append(f"| {method} | {shown} |")
     return lines
 
@@ -135,11 +136,11 @@ def to_markdown(report: Report) -> str:
                 continue
             span = "–"
             if row.low is not None:
-                span = f"{_shown(row.low, row.unit)} to {_shown(row.high, row.unit)}"
+                span = f"{shown(row.low, row.unit)} to {shown(row.high, row.unit)}"
             note = f" ({row.note})" if row.note else ""
             lines.append(
-                f"| {row.name}{note} | {_shown(row.value, row.unit)} | {span} "
-                f"| {_shown(row.chance, 'share')} | {row.count or '–'} |"
+                f"| {row.name}{note} | {shown(row.value, row.unit)} | {span} "
+                f"| {shown(row.chance, 'share')} | {row.count or '–'} |"
             )
         if curve:
             lines += _curve(curve)

@@ -1,0 +1,120 @@
+"""`python -m vljepa_edge.bench.ablations NAME|all -o DIR --x-encoder-from CHECKPOINT --scale S`.
+
+Trains each variant of an ablation from the same frozen X-Encoder, judges it on sprite world, and
+writes DIR/ablations.json and DIR/ablations.md after each of them. Run it again to go on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import platform
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ...model import checkpoint
+from ...model.recipe import Recipe, nano_recipe
+from .plan import ABLATIONS, Ablation, Base
+from .running import Result, Setting, known, run
+from .table import to_markdown
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what was asked for."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vljepa_edge.bench.ablations", description=__doc__
+    )
+    parser.add_argument("name", choices=[*ABLATIONS, "all"])
+    parser.add_argument("-o", "--output", type=Path, required=True)
+    parser.add_argument("--x-encoder-from", type=Path, required=True, help="a checkpoint")
+    parser.add_argument("--scale", type=float, default=0.2, help="of the recipe's steps")
+    parser.add_argument("--batch", type=int, help="clips a step; default: the recipe's")
+    parser.add_argument("--clips", type=int, default=200, help="that judge each figure")
+    parser.add_argument("--world", type=int, help="its version; default: the checkpoint's")
+    parser.add_argument("--workers", type=int, default=1, help="processes that draw")
+    parser.add_argument("--sentences", type=int, default=20_000, help="for the tokenizer")
+    parser.add_argument("--seed", type=int, default=1, help="of the recipe")
+    told = parser.parse_args(arguments)
+    opened = checkpoint.load(told.x_encoder_from)
+    recipe = dataclasses.replace(nano_recipe(told.scale), seed=told.seed)
+    base = Base(opened.model.config, with_batch(recipe, told.batch) if told.batch else recipe)
+    setting = Setting(
+        told.x_encoder_from,
+        told.world or opened.world,
+        told.clips,
+        workers=told.workers,
+        corpus_sentences=told.sentences,
+    )
+    plan = [make(base) for make in ABLATIONS.values()]
+    told.output.mkdir(parents=True, exist_ok=True)
+    about = {
+        "x_encoder": setting.x_encoder_sha256,
+        "world": setting.version,
+        "scale": told.scale,
+        "batch": told.batch,
+        "clips": told.clips,
+        "seed": told.seed,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "torch": torch.__version__,
+    }
+    for ablation in plan:
+        for variant in ablation.variants if told.name in ("all", ablation.name) else ():
+            run(variant, setting, told.output, lambda line: print(line, file=sys.stderr))
+            write(told.output, plan, setting, about)
+    print((told.output / "ablations.md").read_text(encoding="utf-8"), end="")
+    return 0
+
+
+def with_batch(recipe: Recipe, batch: int) -> Recipe:
+    """The recipe with so many clips in each step of the stages with video."""
+    return dataclasses.replace(
+        recipe,
+        encoder=tuple(dataclasses.replace(stage, batch=batch) for stage in recipe.encoder),
+        stages=tuple(dataclasses.replace(stage, batch=batch) for stage in recipe.stages),
+    )
+
+
+def write(folder: Path, plan: list[Ablation], setting: Setting, about: dict[str, Any]) -> None:
+    """Both files, whole or not at all, of all ablations with runs to compare in this setting."""
+    results: dict[str, dict[str, Result]] = {}
+    for ablation in plan:
+        found = [known(variant, setting, folder) for variant in ablation.variants]
+        results[ablation.name] = {one.label: one for one in found if one is not None}
+    # The base stands in nearly every table: alone it compares nothing.
+    plan = [ablation for ablation in plan if len(results[ablation.name]) > 1]
+    stored = {
+        "about": about,
+        "ablations": {
+            ablation.name: [dataclasses.asdict(one) for one in results[ablation.name].values()]
+            for ablation in plan
+        },
+    }
+    told = (
+        f"World version {about['world']}, {about['scale']:g} of the recipe's steps, "
+        f"{about['clips']} cases a figure, ± half of the 95 % interval over cases; one run each "
+        f"(seed {about['seed']}): what training's own chance adds is not in the interval."
+    )
+    text = "\n".join(
+        [
+            "# Ablations",
+            "",
+            told,
+            "",
+            *(to_markdown(a, results[a.name]) for a in plan),
+        ]
+    )
+    for name, content in (
+        ("ablations.json", json.dumps(stored, indent=1) + "\n"),
+        ("ablations.md", text),
+    ):
+        part = folder / f"{name}.part"
+        part.write_text(content, encoding="utf-8")
+        part.replace(folder / name)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

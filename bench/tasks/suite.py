@@ -112,8 +112,8 @@ def _curve(rows: Sequence[Score]) -> list[str]:
             for parts, row in zip(split, rows, strict=True)
             if ", ".join(parts[1:-1]) == method
         }
-        shown = " | ".join(shown(at.get(rate), "cider") for rate in rates)
-        lines.append(f"| {method} | {shown} |")
+        cells = " | ".join(shown(at.get(rate), "cider") for rate in rates)
+        lines.append(f"| {method} | {cells} |")
     return lines
 
 

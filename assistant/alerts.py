@@ -23,6 +23,9 @@ _HYSTERESIS_AMONG = 0.2  # of a probability
 _LIKELIER_THAN_NOT = 0.5
 # InfoNCE trains a softmax over texts at about this temperature (CLIP's initial one, and ours).
 _TEMPERATURE = 0.07
+# The softmax is trained over about so many texts. More phrases make none of them likelier, so more
+# weigh no more than these together; but the nearest one always weighs in full.
+_CROWD = 128
 # What none of the texts tells about is as likely as a text of this cosine: a text that has nothing
 # to do with a window passes it in one of ten (nano).
 _NOTHING = 0.25
@@ -41,10 +44,9 @@ class Firing:
 
 
 class Weighed(NamedTuple):
-    """A window against phrases: exp(cosine / temperature - highest) of each [n], and their sum."""
+    """A window against phrases: exp(cosine / temperature - highest) of each, float64 [n]."""
 
     exps: npt.NDArray[np.float64]
-    total: float
     highest: float
 
 
@@ -59,8 +61,7 @@ class Phrases:
         """What each weighs for one predicted embedding [E]."""
         logits = (self.embeddings @ embedding).astype(np.float64) / _TEMPERATURE
         highest = float(logits.max(initial=0.0))
-        exps = np.exp(logits - highest)
-        return Weighed(exps, float(exps.sum()), highest)
+        return Weighed(np.exp(logits - highest), highest)
 
 
 @dataclass
@@ -105,8 +106,11 @@ class Alert:
         cosine = float(self.embedding @ embedding)
         if self.among is None or self._same is None:
             return cosine
-        exps, total, highest = weighed or self.among.weigh(embedding)
-        others = max(0.0, total - float(exps[self._same].sum()))
+        exps, highest = weighed or self.among.weigh(embedding)
+        rest = exps.copy()
+        rest[self._same] = 0.0
+        crowd = float(rest.sum()) * min(1.0, _CROWD / max(1, len(rest) - len(self._same)))
+        others = max(crowd, float(rest.max(initial=0.0)))
         own = math.exp(cosine / _TEMPERATURE - highest)
         return own / (own + others + math.exp(_NOTHING / _TEMPERATURE - highest))
 

@@ -5,8 +5,14 @@ from __future__ import annotations
 import contextlib
 import http.client
 import json
+import re
+import shutil
+import signal
 import socket
+import ssl
 import struct
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -331,6 +337,8 @@ def test_assist_refuses_in_one_line(cli: Cli, tmp_path: Path) -> None:
     blocker = socket.create_server(("127.0.0.1", 0))
     port = str(blocker.getsockname()[1])
     (tmp_path / "m").write_text("no memory\n" * 50)
+    (tmp_path / "empty").write_text("\n")
+    pem = str(tmp_path / "m")
     demo = Path(__file__).resolve().parent.parent / "examples" / "clips" / "demo.mp4"
     for words, told in (
         (["missing.mp4"], "no such file"),
@@ -338,8 +346,64 @@ def test_assist_refuses_in_one_line(cli: Cli, tmp_path: Path) -> None:
         ([str(demo), "--memory", str(tmp_path / "m")], "memory"),
         ([str(demo), "--token", "short"], "16 characters"),
         ([str(demo), "--tls-cert", "x.pem"], "come together"),
+        ([str(demo), "--port", "0", "--tls-cert", pem, "--tls-key", pem], "no certificate"),
+        ([str(demo), "--among", str(tmp_path / "none")], "No such file"),
+        ([str(demo), "--among", str(tmp_path / "empty")], "no phrases"),
     ):
         result = cli("assist", *words)
         assert result.returncode == 2 and told in result.stderr, result.stderr
         assert len(result.stderr.strip().splitlines()) == 1
     blocker.close()
+
+
+def test_assist_over_tls(tiny_bundle: Path, tmp_path: Path) -> None:
+    """`--tls-cert`: the page, and its socket, over HTTPS alone, with the token asked for."""
+    openssl = shutil.which("openssl")
+    if openssl is None:
+        pytest.skip("openssl is not installed")
+    made = [tmp_path / "cert.pem", tmp_path / "key.pem"]
+    subprocess.run(
+        [
+            openssl, "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2",
+            "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1",
+            "-keyout", str(made[1]), "-out", str(made[0]),
+        ],
+        check=True, capture_output=True,
+    )  # fmt: skip
+    demo = Path(__file__).resolve().parent.parent / "examples" / "clips" / "demo.mp4"
+    token = "a token of sixteen or more".replace(" ", "-")
+    process = subprocess.Popen(
+        [
+            Path(sys.executable).parent / "vljepa", "assist", demo, "--loop", "-b", tiny_bundle,
+            "--port", "0", "--token", token, "--tls-cert", made[0], "--tls-key", made[1],
+        ],
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
+    try:
+        assert process.stdout is not None
+        told = ""
+        while "https://" not in told:
+            line = process.stdout.readline()
+            assert line, told
+            told += line
+        found = re.search(r"https://127\.0\.0\.1:(\d+)/\?token=\S+", told)
+        assert found and token in found[0]
+        port = int(found[1])
+        trusted = ssl.create_default_context(cafile=str(made[0]))
+        connection = http.client.HTTPSConnection("127.0.0.1", port, timeout=60, context=trusted)
+        connection.request("GET", "/")
+        assert connection.getresponse().status == 401
+        connection.close()
+        with connect(
+            f"wss://127.0.0.1:{port}/live", ssl=trusted, proxy=None,
+            additional_headers={"Authorization": f"Bearer {token}"},
+        ) as socket_:  # fmt: skip
+            assert take(socket_, "hello")
+        plain = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+        with pytest.raises((http.client.HTTPException, OSError)):
+            plain.request("GET", "/")
+            plain.getresponse()
+    finally:
+        process.send_signal(signal.SIGINT)
+        assert process.wait(60) == 0

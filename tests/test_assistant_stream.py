@@ -289,6 +289,17 @@ def test_an_alert_among_phrases_scores_as_a_softmax_does() -> None:
     kept = np.exp([*logits[[0, 2, 5]], 0.25 / 0.07])  # and nothing of all this
     assert alert.likeness(seen) == pytest.approx(float(kept[0] / kept.sum()), rel=1e-5)
     assert alert.likeness(vectors[2]) < 0.01 < 0.99 < alert.likeness(vectors[0])
+    # A crowd of phrases weighs no more than 128 of them, and the nearest one in full.
+    many = Alert(1, "a red car falls", vectors[0], among=Phrases(["y"] * 1280, np.repeat(
+        vectors[5:], 1280, 0)))  # fmt: skip
+    own, other, nothing = np.exp([*logits[[0, 5]], 0.25 / 0.07])
+    crowded = own / (own + 128 * other + nothing)
+    assert many.likeness(seen) == pytest.approx(float(crowded), rel=1e-5)
+    few = Phrases(
+        ["y"] + ["z"] * 1999, np.concatenate([vectors[2:3], np.tile(-vectors[2], (1999, 1))])
+    )
+    nearest = Alert(1, "a red car falls", vectors[0], among=few)
+    assert nearest.likeness(vectors[0] + vectors[2]) <= 0.5
     nothing_else = Alert(1, "x", vectors[0], among=Phrases(["x"], vectors[:1]))
     assert nothing_else.likeness(vectors[0]) > 0.99
     assert nothing_else.likeness(-vectors[0]) < 0.01

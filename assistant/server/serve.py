@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import ssl
 import sys
 import threading
 from collections.abc import Callable
@@ -54,6 +55,14 @@ def make_server(
         ssl_certfile=None if certificate is None else str(certificate),
         ssl_keyfile=None if key is None else str(key),
     )
+    try:
+        config.load()  # here, where a bad certificate can be told in a line
+    except (ssl.SSLError, OSError) as error:
+        bound.close()
+        raise AssistantError(
+            f"{certificate}, {key}: no certificate with its key ({error}); "
+            "docs/assistant.md makes one"
+        ) from error
     return uvicorn.Server(config), access, bound
 
 

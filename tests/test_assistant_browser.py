@@ -159,6 +159,45 @@ def test_a_session_on_the_page(chromium: Any, nano_bundle: Path, tmp_path: Path)
         assert not errors, errors
 
 
+@pytest.mark.parametrize(("scheme", "width"), [("light", 1280), ("dark", 390)])
+def test_the_page_is_for_everybody(
+    chromium: Any, tiny_bundle: Path, tmp_path: Path, scheme: str, width: int
+) -> None:
+    """axe finds nothing to say, and the keyboard reaches everything with a ring around it."""
+    axe = pytest.importorskip("axe_playwright_python.sync_playwright")
+    errors: list[str] = []
+    model = load(tiny_bundle, threads=1)
+    with serving(Assistant(model, lambda: Flicker(), tmp_path / "m", paced=True)) as server:
+        # axe comes as a script of its own, which the page's policy would keep out.
+        page = opened(chromium, server.address, errors, color_scheme=scheme, bypass_csp=True)
+        page.set_viewport_size({"width": width, "height": 900})
+        page.wait_for_selector("#timeline li")
+        page.fill("#alert-text", "a red apple falls")
+        page.click("#alert button")
+        page.wait_for_selector("#alerts li")
+        page.fill("#recall-text", "a red apple")
+        page.click("#recall button")
+        page.wait_for_selector("#found li")
+        found = axe.Axe().run(page)
+        assert found.violations_count == 0, found.generate_report()
+        page.evaluate("document.activeElement.blur()")
+        reached = {}
+        for _ in range(60):
+            page.keyboard.press("Tab")
+            at, ring = page.evaluate(
+                "[document.activeElement.id || document.activeElement.getAttribute('aria-label'),"
+                " getComputedStyle(document.activeElement).outlineStyle]"
+            )
+            reached[at] = ring
+        wanted = {
+            "threshold", "threshold-reset", "timeline", "question", "choices", "alert-text",
+            "recall-text", "recall-since", "query-text", "losses",
+            "Remove the alert a red apple falls",
+        }  # fmt: skip
+        assert wanted <= reached.keys()
+        assert {reached[name] for name in wanted} == {"solid"}
+
+
 def test_the_page_outlives_its_server(chromium: Any, tiny_bundle: Path, tmp_path: Path) -> None:
     errors: list[str] = []
     with Assistant(load(tiny_bundle, threads=1), lambda: Flicker(), paced=True) as assistant:

@@ -78,11 +78,6 @@ class _Listed(click.ParamType):  # type: ignore[type-arg,unused-ignore]
 @click.option("--curve-streams", type=click.IntRange(1), default=3, help="Of a minute each.")
 @click.option(
     "--world",
-    type=click.IntRange(1, 2),
-    help="Sprite world of the decode curve.  [default: the one the bundle was trained on]",
-)
-@click.option(
-    "--world",
     "version",
     type=click.IntRange(1, 2),
     help="decode curve: version of sprite world.  [default: the one the bundle was trained on]",
@@ -322,7 +317,11 @@ def _extras(results: Results, options: dict[str, Any], path: str) -> None:
                 raise click.UsageError(f"{path} has no Y-Decoder: there is nothing to decode")
             with Output("decode curve", None, quiet=True) as out:
                 results.decode_curve = decode_curve(
-                    model, version=options["version"], progress=out.advance_to
+                    model,
+                    streams=options["curve_streams"],
+                    seconds=options["seconds"] or 60.0,
+                    version=options["version"],
+                    progress=out.advance_to,
                 )
 
 

@@ -240,26 +240,26 @@ def _pytorch(name: str, given: argparse.Namespace) -> dict[str, Run]:
 def markdown(results: dict[str, dict[str, Any]], bundle: str) -> str:
     """Cosines and times as tables."""
     parts = [f"# INT8 at the size of `{bundle}`", ""]
-    rows = []
+    cosine_rows = []
     for name, found in results.items():
         for run, cosines in found["cosine"].items():
-            rows.append((name, run, f"{cosines['mean']:.6f}", f"{cosines['min']:.6f}"))
+            cosine_rows.append((name, run, f"{cosines['mean']:.6f}", f"{cosines['min']:.6f}"))
     told = f"Against {FLOAT}, on windows that were not calibrated on; goal ≥ {LEAST_COSINE}."
-    parts += [told, "", table(["component", "run by", "cosine, mean", "min"], rows), ""]
-    rows = []
+    parts += [told, "", table(["component", "run by", "cosine, mean", "min"], cosine_rows), ""]
+    time_rows = []
     for name, found in results.items():
         median = found["turns"]["median_ms"]
         for run, ms in median.items():
             ratio = median[EAGER] / ms
-            rows.append((name, run, f"{ms:.1f}", f"{ratio:.2f}", f"{median[FLOAT] / ms:.2f}"))
+            time_rows.append((name, run, f"{ms:.1f}", f"{ratio:.2f}", f"{median[FLOAT] / ms:.2f}"))
     head = ["component", "run by", "ms (median)", "times as fast as eager", "as ONNX Runtime FP32"]
-    parts += ["All in turns, in one process for each component.", "", table(head, rows), ""]
-    rows = [
+    parts += ["All in turns, in one process for each component.", "", table(head, time_rows), ""]
+    ratio_rows = [
         (name, f"{a} against {b}", f"{found['ratios'][f'{a} against {b}']:.2f}", f"≥ {least:.0f}")
         for name, found in results.items()
         for a, b, least in WANTED
     ]
-    parts += [table(["component", "ratio, median of rounds", "found", "goal"], rows), ""]
+    parts += [table(["component", "ratio, median of rounds", "found", "goal"], ratio_rows), ""]
     rows = [
         (
             name,

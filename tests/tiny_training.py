@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 import sys
 from pathlib import Path
 
@@ -116,7 +117,7 @@ def main(folder: Path, stop_at: tuple[str, int] | None) -> None:
         try:
             run(folder, processes, stop_at)
         except (KeyboardInterrupt, RuntimeError):  # the others lose the one that was stopped
-            return
+            os._exit(0)  # at once: gloo's threads may abort a process that lost its peers
     processes.leave()
 
 

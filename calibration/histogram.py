@@ -6,6 +6,8 @@ import numpy as np
 import numpy.typing as npt
 
 BINS = 2048
+# Bins of a smaller range are too narrow to be counted in float32.
+_LEAST = 1e-30
 
 
 class MagnitudeHistogram:
@@ -29,7 +31,7 @@ class MagnitudeHistogram:
         bins = len(self.counts)
         if self.upper == 0.0 and largest > 0.0:
             # What came before was all zero, and lies in bin 0 whatever the width.
-            self.upper = largest * 1.25
+            self.upper = max(largest * 1.25, _LEAST)
         while largest >= self.upper > 0.0:
             merged = self.counts.reshape(-1, 2).sum(1)
             self.counts = np.concatenate((merged, np.zeros(bins - len(merged), np.int64)))

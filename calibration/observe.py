@@ -46,6 +46,8 @@ class InputStatistics:
     channel_sum: npt.NDArray[np.float64]
     rows: int = 0
     samples: list[Floats] = field(default_factory=list)
+    # Of each run the row with the largest value: what saturates first on windows not seen here.
+    extremes: list[Floats] = field(default_factory=list)
 
     @classmethod
     def empty(cls, channels: int) -> InputStatistics:
@@ -67,6 +69,8 @@ class InputStatistics:
             step = max(1, len(flat) // _ROWS_A_RUN) | 1
             offset = self.rows % step
             self.samples.append(flat[offset::step][: min(room, _ROWS_A_RUN)].copy())
+        if len(self.extremes) < SAMPLE_ROWS:
+            self.extremes.append(flat[np.abs(flat).max(1).argmax()][None].copy())
         self.rows += len(flat)
 
     @property
@@ -80,6 +84,15 @@ class InputStatistics:
         if not self.samples:
             return np.zeros((0, len(self.channel_amax)), np.float32)
         return np.concatenate(self.samples)
+
+    def halves(self) -> tuple[Floats, Floats]:
+        """Rows of the earlier and of the later runs, the largest of each run among them."""
+        rows, largest = self.sample, np.concatenate([self.sample[:0], *self.extremes])
+        at, cut = len(rows) // 2, len(largest) // 2
+        return (
+            np.concatenate((rows[:at], largest[:cut])),
+            np.concatenate((rows[at:], largest[cut:])),
+        )
 
 
 class Observations:
@@ -110,6 +123,7 @@ class Observations:
             arrays[f"{name}:amax"] = of.channel_amax
             arrays[f"{name}:sum"] = of.channel_sum
             arrays[f"{name}:sample"] = of.sample
+            arrays[f"{name}:extremes"] = np.concatenate([of.sample[:0], *of.extremes])
         arrays["facts"] = np.frombuffer(json.dumps(facts).encode(), np.uint8)
         content = io.BytesIO()
         np.savez(content, **arrays)  # type: ignore[arg-type]
@@ -138,6 +152,7 @@ class Observations:
                         stored[f"{name}:sum"],
                         rows,
                         [stored[f"{name}:sample"]],
+                        list(stored[f"{name}:extremes"][:, None]),
                     )
                 return saved
         except (OSError, ValueError, KeyError, zipfile.BadZipFile):

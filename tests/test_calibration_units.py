@@ -6,7 +6,7 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 from onnx import TensorProto, helper
@@ -23,6 +23,7 @@ FLOATS = st.floats(-1e6, 1e6, width=32)
 
 @settings(max_examples=40, deadline=None)
 @given(st.lists(arrays.arrays(np.float32, st.integers(1, 30), elements=FLOATS), min_size=1))
+@example([np.array([1e-42], np.float32)])
 def test_histogram_counts_all_and_bounds_quantiles(batches: list[np.ndarray]) -> None:
     histogram = MagnitudeHistogram()
     for batch in batches:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import subprocess
 import sys
@@ -21,37 +20,15 @@ TINY_PHRASES = ("a red apple falls", "a blue car turns left", "nothing moves")
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A checkpoint of random weights: all five components, small enough to export in seconds."""
     import torch
+    from tiny_model import tiny_config
     from vljepa_edge.model import checkpoint
-    from vljepa_edge.model.config import TransformerConfig, nano
     from vljepa_edge.model.tokenizer import train_tokenizer
     from vljepa_edge.model.vl_jepa import VLJEPA
 
-    def small(part: TransformerConfig) -> TransformerConfig:
-        return dataclasses.replace(
-            part, width=32, layers=1, heads=2, kv_heads=2, head_dim=16, mlp_width=64
-        )
-
     torch.manual_seed(0)
     tokenizer = train_tokenizer([*TINY_PHRASES, "what is happening?"] * 8, 300)
-    config = nano(tokenizer.get_vocab_size())
-    assert config.y_decoder is not None
-    config = dataclasses.replace(
-        config,
-        name="tiny",
-        frames=4,
-        image_size=32,
-        resize_short_side=36,
-        embedding_width=32,
-        x_encoder=dataclasses.replace(config.x_encoder, width=48, layers=1, heads=1),
-        predictor=dataclasses.replace(
-            config.predictor, transformer=small(config.predictor.transformer), visual_width=48
-        ),
-        y_encoder=dataclasses.replace(
-            config.y_encoder, transformer=small(config.y_encoder.transformer)
-        ),
-        y_decoder=dataclasses.replace(
-            config.y_decoder, transformer=small(config.y_decoder.transformer), max_new_tokens=8
-        ),
+    config = tiny_config(
+        tokenizer.get_vocab_size(), frames=4, resize_short_side=36, max_new_tokens=8
     )
     folder = tmp_path_factory.mktemp("checkpoint") / "tiny"
     checkpoint.save(folder, VLJEPA(config), tokenizer, {"made": "random weights for tests"})

@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import dataclasses
 import os
 import sys
 from pathlib import Path
 
+import tiny_model
 import torch
-from vljepa_edge.model.config import TransformerConfig, VLJEPAConfig, nano
+from vljepa_edge.model.config import VLJEPAConfig
 from vljepa_edge.model.contrastive_stage import contrastive_step
 from vljepa_edge.model.data import WorldBatches, corpus
 from vljepa_edge.model.processes import Processes
@@ -22,33 +22,8 @@ from vljepa_edge import world
 
 
 def tiny_config() -> VLJEPAConfig:
-    """Two frames of 32x32; one layer of everything."""
-
-    def small(part: TransformerConfig) -> TransformerConfig:
-        return dataclasses.replace(
-            part, width=32, layers=1, heads=2, kv_heads=2, head_dim=16, mlp_width=64
-        )
-
-    config = nano(vocabulary=400)
-    assert config.y_decoder is not None
-    return dataclasses.replace(
-        config,
-        name="tiny",
-        frames=2,
-        image_size=32,
-        resize_short_side=32,
-        embedding_width=32,
-        x_encoder=dataclasses.replace(config.x_encoder, width=48, layers=1, heads=1),
-        predictor=dataclasses.replace(
-            config.predictor, transformer=small(config.predictor.transformer), visual_width=48
-        ),
-        y_encoder=dataclasses.replace(
-            config.y_encoder, transformer=small(config.y_encoder.transformer)
-        ),
-        y_decoder=dataclasses.replace(
-            config.y_decoder, transformer=small(config.y_decoder.transformer)
-        ),
-    )
+    """The tiny model, of two frames."""
+    return tiny_model.tiny_config(400, frames=2)
 
 
 def tiny_world() -> world.WorldConfig:

@@ -6,14 +6,11 @@ PyTorch's modules are the reference's, which tests hold equal to `transformers`'
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
-from .subjects import Floats, Given, Missing, Subject, first_line, load_modules
+from .subjects import Floats, Given, Missing, Subject, TorchForm, torch_subjects
 
 EAGER = "PyTorch FP32, eager attention"
 SDPA = "PyTorch FP32, SDPA"
@@ -23,50 +20,15 @@ ORT = "the bundle's graphs, ONNX Runtime"
 
 def torch_forms(given: Given) -> list[Subject | Missing]:
     """Four forms over one copy of the weights."""
-    import torch
-    from torch.nn.attention import SDPBackend, sdpa_kernel
-
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    encoder, predictor = load_modules(given)
-    frames = torch.from_numpy(given.window)[None]
-    query = torch.from_numpy(given.query)[None]
-    mask = torch.ones(query.shape[:2])
-    with torch.inference_mode():
-        tokens = encoder(frames).clone()
-
-    def subject(name: str, encoder: Any, predictor: Any, *, bf16: bool, math: bool) -> Subject:
-        def run(work: Callable[[], Any]) -> Any:
-            plain = sdpa_kernel(SDPBackend.MATH) if math else nullcontext()
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16), plain:
-                return work()
-
-        def embedding() -> Floats:
-            found = run(lambda: predictor(encoder(frames), query, mask))
-            return np.asarray(found[0].float().numpy(), np.float32)
-
-        return Subject(
-            name,
-            lambda: run(lambda: encoder(frames)),
-            lambda: run(lambda: predictor(tokens, query, mask)),
-            embedding,
-        )
-
-    found: list[Subject | Missing] = [
-        subject(EAGER, encoder, predictor, bf16=False, math=True),
-        subject(SDPA, encoder, predictor, bf16=False, math=False),
-        subject(BF16, encoder, predictor, bf16=True, math=False),
-    ]
-    try:
-        compiled = [torch.compile(module) for module in (encoder, predictor)]
-        last = subject(COMPILED, *compiled, bf16=True, math=False)
-        assert last.embedding is not None and last.predict is not None
-        last.embedding()
-        last.predict()
-        found.append(last)
-    except Exception as error:
-        found.append(Missing(COMPILED, first_line(error)))
-    return found
+    return torch_subjects(
+        given,
+        [
+            TorchForm(EAGER, math=True),
+            TorchForm(SDPA),
+            TorchForm(BF16, bf16=True),
+            TorchForm(COMPILED, bf16=True, compiled=True),
+        ],
+    )
 
 
 def bundle_graphs(given: Given) -> list[Subject | Missing]:

@@ -10,6 +10,7 @@ import dataclasses
 import gc
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -108,47 +109,67 @@ def bundle_group(given: Given) -> list[Subject | Missing]:
 
 def torch_group(given: Given) -> list[Subject | Missing]:
     """PyTorch FP32 eager, BF16 autocast, and compiled; one copy of the weights."""
+    return torch_subjects(
+        given,
+        [
+            TorchForm("PyTorch FP32 eager"),
+            TorchForm("PyTorch BF16 autocast", bf16=True),
+            TorchForm("torch.compile FP32", compiled=True),
+        ],
+    )
+
+
+@dataclass(frozen=True)
+class TorchForm:
+    """One way to run the reference modules. `math`: attention as products and a softmax."""
+
+    name: str
+    bf16: bool = False
+    math: bool = False
+    compiled: bool = False
+
+
+def torch_subjects(given: Given, forms: list[TorchForm]) -> list[Subject | Missing]:
+    """Forms over one copy of the weights; a compiled one runs here once, so that it is compiled."""
     import torch
+    from torch.nn.attention import SDPBackend, sdpa_kernel
 
     if given.threads:
         torch.set_num_threads(given.threads)
-    encoder, predictor = load_modules(given)
+    modules = load_modules(given)
     frames = torch.from_numpy(given.window)[None]
     query = torch.from_numpy(given.query)[None]
     mask = torch.ones(query.shape[:2])
     with torch.inference_mode():
-        tokens = encoder(frames).clone()
+        tokens = modules[0](frames).clone()
 
-    def subject(name: str, encoder: Any, predictor: Any, bf16: bool) -> Subject:
+    def subject(form: TorchForm) -> Subject:
+        encoder, predictor = map(torch.compile, modules) if form.compiled else modules
+
         def run(work: Callable[[], Any]) -> Any:
-            with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16, enabled=bf16):
+            bf16 = torch.autocast("cpu", torch.bfloat16, enabled=form.bf16)
+            plain = sdpa_kernel(SDPBackend.MATH) if form.math else nullcontext()
+            with torch.inference_mode(), bf16, plain:
                 return work()
 
         def embedding() -> Floats:
             found = run(lambda: predictor(encoder(frames), query, mask))
             return np.asarray(found[0].float().numpy(), np.float32)
 
-        return Subject(
-            name,
-            lambda: run(lambda: encoder(frames)),
-            lambda: run(lambda: predictor(tokens, query, mask)),
-            embedding,
-        )
+        def predict() -> object:
+            return run(lambda: predictor(tokens, query, mask))
 
-    found: list[Subject | Missing] = [
-        subject("PyTorch FP32 eager", encoder, predictor, False),
-        subject("PyTorch BF16 autocast", encoder, predictor, True),
-    ]
-    try:
-        compiled = subject(
-            "torch.compile FP32", torch.compile(encoder), torch.compile(predictor), False
-        )
-        assert compiled.embedding is not None and compiled.predict is not None
-        compiled.embedding()
-        compiled.predict()
-        found.append(compiled)
-    except Exception as error:
-        found.append(Missing("torch.compile FP32", first_line(error)))
+        if form.compiled:
+            embedding()
+            predict()
+        return Subject(form.name, lambda: run(lambda: encoder(frames)), predict, embedding)
+
+    found: list[Subject | Missing] = []
+    for form in forms:
+        try:
+            found.append(subject(form))
+        except Exception as error:
+            found.append(Missing(form.name, first_line(error)))
     return found
 
 

@@ -246,7 +246,7 @@ class Memory:
             found = self._connection.execute(
                 "SELECT segments.id, vector, scale, start_ns, end_ns, changed FROM segments "
                 "JOIN bundles ON bundles.id = bundle "
-                "WHERE changed > ? AND sha256 = ? AND length(vector) = ? ORDER BY segments.id",
+                "WHERE changed > ? AND sha256 = ? AND length(vector) = ? ORDER BY +segments.id",
                 (changed, bundle.sha256, bundle.width),
             )
             while rows := found.fetchmany(_ROWS_AT_A_TIME):

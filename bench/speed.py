@@ -115,13 +115,15 @@ def query_rows(model: Model, tokens: int | None) -> npt.NDArray[np.float32]:
     return own if tokens is None else np.resize(own, (tokens, own.shape[1]))
 
 
-def ratios(runs: Sequence[Run], ours: Run, gate_ms: float) -> dict[str, float]:
-    """Times as fast as each other one: the median over rounds, the gate on our side."""
-    own = np.asarray(ours.samples["window_ms"]) + gate_ms
+def ratios(
+    runs: Sequence[Run], ours: Run, gate_ms: float, what: str = "window_ms"
+) -> dict[str, float]:
+    """Times as fast as each other one: the median over windows, the gate on our side."""
+    own = np.asarray(ours.samples.get(what, [])) + gate_ms
     found = {}
     for run in runs:
-        other = np.asarray(run.samples.get("window_ms", []))
-        if run is not ours and len(other) == len(own):
+        other = np.asarray(run.samples.get(what, []))
+        if run is not ours and len(other) == len(own) > 0:
             found[run.subject] = float(np.median(other / own))
     return found
 
@@ -187,6 +189,7 @@ def measure(given: argparse.Namespace) -> dict[str, Any]:
             about.name, found, share["own_share"], limit / (median + share["gate_ms"])
         ),
         "times_as_fast_as": found,
+        "first_windows_times_as_fast_as": ratios(runs, ours, share["gate_ms"], "first_window_ms"),
         "limit": {"ms": limit, "fraction": limit / median, "peaks": peaks, "after": after},
         "core": share,
         "runs": [dataclasses.asdict(run) for run in runs],
@@ -213,7 +216,12 @@ def main(arguments: list[str] | None = None) -> int:
         name, samples = run["subject"], run["samples"].get("window_ms")
         if samples:
             ratio = found["times_as_fast_as"].get(name)
-            print(f"{np.median(samples):10.2f} ms  {name}" + (f"  x{ratio:.2f}" if ratio else ""))
+            after_rest = found["first_windows_times_as_fast_as"].get(name)
+            print(
+                f"{np.median(samples):10.2f} ms  {name}"
+                + (f"  x{ratio:.2f}" if ratio else "")
+                + (f" (x{after_rest:.2f} after a rest)" if after_rest else "")
+            )
     for line in (*found["missing"], *found["verdicts"]):
         print(line)
     if given.json:

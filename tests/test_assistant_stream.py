@@ -12,6 +12,7 @@ import pytest
 from assistant_page import Flicker
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from rtsp_camera import RtspCamera
 from vljepa_edge.assistant import Assistant, AssistantError, Firing
 from vljepa_edge.assistant.alerts import Alert, AlertBook, Phrases, smoothed
 from vljepa_edge.assistant.places import BrowserSource, NetworkSource, without_password
@@ -155,6 +156,28 @@ def test_a_lost_camera_comes_back(model: Model, tmp_path: Path) -> None:
     assert names[:3] == ["watching", "lost", "watching"]
     assert any("cable" in s.text for s in states) and any("not there yet" in s.text for s in states)
     assert names[-1] == "ended"
+
+
+def test_a_network_camera_is_lost_and_comes_back(model: Model) -> None:
+    """Over real RTSP: its pictures are what is watched, and it may be switched off and on."""
+    pictures = [np.full((96, 128, 3), shade, np.uint8) for shade in (40, 90, 140, 190, 240)]
+    states: list[Watching] = []
+    camera = RtspCamera(pictures, fps=20)
+    assistant = Assistant(model, camera.url, options=StreamOptions(fps=10, stride=1), retry_s=0.1)
+    assistant.subscribe(lambda told: isinstance(told, Watching) and states.append(told))
+    with assistant:
+        assistant.start()
+        wait_for(lambda: assistant.watcher.tap.pictures())
+        assert camera.methods[:4] == ["OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
+        for seen in assistant.watcher.tap.pictures():
+            assert seen.shape == (96, 128, 3)
+            assert min(abs(float(seen.mean()) - float(one.mean())) for one in pictures) < 2
+        camera.close()
+        wait_for(lambda: [state.state for state in states[-1:]] == ["lost"])
+        with RtspCamera(pictures, fps=20, port=camera.port) as again:
+            wait_for(lambda: assistant.watcher.state.state == "watching")
+            assert "PLAY" in again.methods
+    assert [state.state for state in states][:3] == ["watching", "lost", "watching"]
 
 
 def test_a_source_that_is_not_there(model: Model, tmp_path: Path) -> None:

@@ -11,6 +11,9 @@ from vljepa_edge.runtime.errors import BackendError, BundleError
 from vljepa_edge.runtime.golden import read_golden, rerun
 from vljepa_edge.runtime.library import CACHE_ENVIRONMENT, find_openvino
 from vljepa_edge.runtime.model import Model, load
+from vljepa_edge.runtime.options import StreamOptions
+from vljepa_edge.runtime.queries import Query
+from vljepa_edge.runtime.session import Session
 
 pytestmark = pytest.mark.skipif(
     find_openvino() is None, reason="the openvino wheel is not installed (extra [openvino])"
@@ -80,6 +83,43 @@ def test_compiled_models_are_kept(tiny_bundle: Path, own_cache: Path) -> None:
     with load(tiny_bundle, backend="openvino", components=["x_encoder"]) as model:
         assert model.has("x_encoder")
     assert {path: path.stat().st_mtime_ns for path in own_cache.rglob("*.blob")} == kept
+
+
+@pytest.mark.parametrize("backend", ["openvino", "auto"])
+def test_a_stream_has_its_shape_compiled(
+    tiny_bundle: Path, own_cache: Path, frames: np.ndarray, backend: str
+) -> None:
+    def programs() -> int:
+        return len(list(own_cache.rglob("*.blob")))
+
+    def queries(count: int, tokens: int) -> list[Query]:
+        rows = np.random.default_rng(1).normal(size=(count, tokens, width)).astype(np.float32)
+        return [Query(f"{number}", one) for number, one in enumerate(rows)]
+
+    options = StreamOptions(text="none")
+    load(tiny_bundle, backend=backend).close()
+    for kept in own_cache.glob("auto-*"):
+        kept.write_text("openvino")
+    with load(tiny_bundle, backend=backend) as model:
+        width = model.queries[0].embeddings.shape[1]
+        tokens = model.encode_window(model.window(list(frames)))
+        before = programs()
+        asked = [
+            queries(1, 3),
+            queries(2, 3),
+            queries(1, 5),
+            queries(3, 2),
+            queries(2, 6),
+            queries(1, 3),
+        ]
+        general = [model.predict(tokens, one).copy() for one in asked]
+        assert programs() == before  # direct calls compile nothing
+        for number, (one, expected) in enumerate(zip(asked, general, strict=True)):
+            with Session(model, one, options):  # the fifth shape takes the first one's place
+                np.testing.assert_allclose(model.predict(tokens, one), expected, atol=1e-5)
+            assert programs() == before + min(number + 1, 5)  # the sixth comes from the cache
+        for one, expected in zip(asked, general, strict=True):
+            np.testing.assert_allclose(model.predict(tokens, one), expected, atol=1e-5)
 
 
 def test_auto_keeps_the_winner(tiny_bundle: Path, frames: np.ndarray, own_cache: Path) -> None:

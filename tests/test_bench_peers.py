@@ -29,7 +29,8 @@ def test_peers_compute_the_same_as_the_bundle(
     told = by_name.keys() | {note.partition(":")[0] for note in missing}
     assert any(name.startswith("saccadic") for name in told)
     for name, run in by_name.items():
-        assert {len(values) for values in run.samples.values()} == {3}
+        for kept, values in run.samples.items():  # three turns
+            assert len(values) == (3 if kept.startswith("first_") else 3 * (measure.IN_A_ROW - 1))
         assert len(run.warmup["encode_ms"]) == measure.WARMUP_ROUNDS
         if "streaming" in name:
             assert "cosine" not in run.counters
@@ -74,11 +75,14 @@ def test_another_checkpoint_is_refused(
 
 ANSWERING = """
 import json, sys
+long = len(sys.argv) > 2
 print(json.dumps({"subjects": [{"name": "x", "predicts": True}], "missing": [], "cpu_s": 0}))
 sys.stdout.flush()
 for number, line in enumerate(sys.stdin):
     if number == int(sys.argv[1]): sys.exit("out of luck")
-    print(json.dumps({"encode_ms": 1.0, "predict_ms": 2.0, "cpu_s": 0}), flush=True)
+    windows = [{"encode_ms": 1.0, "predict_ms": 2.0}] * json.loads(line)["windows"]
+    if long: windows = [{"encode_ms": 1000.0, "predict_ms": 2.0} for _ in windows]
+    print(json.dumps({"windows": windows, "cpu_s": 0}), flush=True)
 """
 
 
@@ -100,9 +104,11 @@ def test_a_peer_that_dies_is_told_and_the_others_go_on(turning: list[measure.Row
     missing: list[str] = []
     assert measure.alternate(turning, 6, missing)
     assert missing == ["4: its process ended with 1: out of luck"]
-    assert turning[0].run.samples["window_ms"] == [3.0] * 2  # of four turns two were warm-up
+    # Of four turns two were warm-up, and of each other's six windows the first is kept apart.
+    assert turning[0].run.samples["window_ms"] == [3.0] * 2 * 5
+    assert turning[0].run.samples["first_window_ms"] == [3.0] * 2
     assert "interrupted" in str(turning[0].run.validity)
-    assert turning[1].run.samples["window_ms"] == [3.0] * 6
+    assert turning[1].run.samples["window_ms"] == [3.0] * 6 * 5
     assert turning[1].run.warmup["encode_ms"] == [1.0] * 2
 
 
@@ -113,5 +119,16 @@ def test_interrupted_turns_are_kept(turning: list[measure.Row]) -> None:
 
     assert not measure.alternate(turning, 6, [], progress)
     for row in turning:
-        assert row.run.samples["window_ms"] == [3.0]
+        assert row.run.samples["window_ms"] == [3.0] * 5
         assert "interrupted" in str(row.run.validity)
+
+
+def test_a_turn_of_long_windows_is_one() -> None:
+    group = measure.Group.__new__(measure.Group)
+    group.start([sys.executable, "-c", ANSWERING, "1000", "long"], "long")
+    group.opened()
+    row = measure.Row(group, 0, True, Run("peers", "long", {}, "window_ms"))
+    assert measure.alternate([row], 4, [])
+    group.close()
+    assert row.run.samples["window_ms"] == [1002.0] * 4
+    assert row.run.settings["windows_in_a_row"] == 1 and "first_window_ms" not in row.run.samples

@@ -1,7 +1,9 @@
 """Times all peers and the bundle in turns: A B C, A B C, ..., each group in its own process.
 
-A machine whose speed wanders then wanders for all of them, and whoever doesn't run sleeps. The
-first subject is PyTorch FP32 eager, which a table's ratios are against.
+A machine whose speed wanders then wanders for all of them, and whoever doesn't run sleeps. A turn
+is several windows in a row, as `single` runs them: the first one, for which threads wake up and
+caches fill, is kept apart, unless windows are so long that a turn is one of them. The first subject
+is PyTorch FP32 eager, which a table's ratios are against.
 """
 
 from __future__ import annotations
@@ -32,6 +34,8 @@ from .subjects import Given
 
 WARMUP_ROUNDS = 2
 REST_S = 0.02  # for the last subject's thread pool to stop spinning
+IN_A_ROW = 6  # windows of a turn, the first of which is kept apart
+LONG_MS = 500.0  # from here on a turn is one window: waking up is no part of it that one would see
 RANDOM = "random"  # in place of a checkpoint: the weights that `export --random-weights` makes
 # Group -> what it is called until it has opened, and its memory in multiples of the FP32 weights
 # while it opens (measured at the paper's sizes, rounded up).
@@ -274,20 +278,21 @@ def alternate(
         for number in range(-WARMUP_ROUNDS, rounds):
             if progress is not None:
                 progress(max(0, number), rounds)
+            windows = _windows_of_a_turn(rows) if number >= 0 else 1
             for row in list(running):
                 time.sleep(REST_S)
                 try:
-                    told = row.group.ask(run=row.index)
+                    told = row.group.ask(run=row.index, windows=windows)
                 except PeerError as error:
                     missing.append(f"{row.run.subject}: {error}")
                     running.remove(row)
                     continue
-                _keep(row.run, told, warmup=number < 0)
+                _keep(row.run, told["windows"], warmup=number < 0)
     except KeyboardInterrupt:
         finished = False
     background = busy.background_cores(children_s=_cpu_s(rows) - cpu_s)
     for row in rows:
-        row.run.settings["rounds"] = rounds
+        row.run.settings |= {"rounds": rounds, "windows_in_a_row": _windows_of_a_turn(rows)}
         row.run.counters["background_cores"] = background
         row.run.validity = judge(
             row.run.samples.get(row.run.headline, []),
@@ -298,12 +303,25 @@ def alternate(
     return finished
 
 
-def _keep(run: Run, told: dict[str, Any], *, warmup: bool) -> None:
-    kept = run.warmup if warmup else run.samples
-    kept.setdefault("encode_ms", []).append(told["encode_ms"])
-    if told["predict_ms"] is not None:
-        kept.setdefault("predict_ms", []).append(told["predict_ms"])
-        kept.setdefault("window_ms", []).append(told["encode_ms"] + told["predict_ms"])
+def _windows_of_a_turn(rows: list[Row]) -> int:
+    """By the last warm-up of the slowest."""
+    slowest = max(
+        (row.run.warmup[row.run.headline][-1] for row in rows if row.run.warmup), default=0.0
+    )
+    return IN_A_ROW if slowest < LONG_MS else 1
+
+
+def _keep(run: Run, windows: list[dict[str, Any]], *, warmup: bool) -> None:
+    for number, told in enumerate(windows):
+        if warmup:
+            kept, begin = run.warmup, ""
+        else:
+            kept, begin = run.samples, "first_" if number == 0 and len(windows) > 1 else ""
+        kept.setdefault(f"{begin}encode_ms", []).append(told["encode_ms"])
+        if told["predict_ms"] is not None:
+            whole = told["encode_ms"] + told["predict_ms"]
+            kept.setdefault(f"{begin}predict_ms", []).append(told["predict_ms"])
+            kept.setdefault(f"{begin}window_ms", []).append(whole)
 
 
 def _cpu_s(rows: list[Row]) -> float:

@@ -90,12 +90,15 @@ class Given:
 
 
 def bundle_group(given: Given) -> list[Subject | Missing]:
-    """The bundle, through the core."""
+    """The bundle, through the core, prepared for its query as an open stream prepares it."""
     from ...runtime.model import load
+    from ...runtime.options import StreamOptions
     from ...runtime.queries import Query
+    from ...runtime.session import Session
 
     model = load(given.bundle, backend=given.backend, threads=given.threads)
     window, queries = given.window, [Query("", given.query)]
+    Session(model, queries, StreamOptions(text="none")).close()
     tokens = model.encode_window(window)
     return [
         Subject(

@@ -1,7 +1,7 @@
 """The process of a group: `python -m vljepa_edge.bench.peers.worker FOLDER GROUP`.
 
-It opens its subjects, then answers one JSON line a line: `{"run": 0}` with the seconds of one
-encode and one predict, `{"embedding": 0}` with the path of a file.
+It opens its subjects, then answers one JSON line a line: `{"run": 0, "windows": 5}` with the
+milliseconds of so many encodes and predicts in a row, `{"embedding": 0}` with the path of a file.
 """
 
 from __future__ import annotations
@@ -62,7 +62,8 @@ def main(folder: Path, group: str) -> int:
         asked = json.loads(line)
         try:
             if "run" in asked:
-                tell(**_timed(running[asked["run"]]))
+                subject = running[asked["run"]]
+                tell(windows=[_timed(subject) for _ in range(asked["windows"])])
             else:
                 tell(file=_embedding(running[asked["embedding"]], folder, group))
         except Exception as error:

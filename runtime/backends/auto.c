@@ -212,6 +212,13 @@ static uint64_t auto_copied(const vlj_engine *engine) {
     return inner->backend->copied_bytes != NULL ? inner->backend->copied_bytes(inner) : 0;
 }
 
+static void auto_prepare(vlj_engine *engine, const vlj_tensor *inputs, uint32_t input_count) {
+    vlj_engine *inner = ((auto_engine *)engine)->inner;
+    if (inner->backend->prepare != NULL) {
+        inner->backend->prepare(inner, inputs, input_count);
+    }
+}
+
 static const char *auto_chosen(const vlj_engine *engine) {
     return ((const auto_engine *)engine)->inner->backend->name;
 }
@@ -231,4 +238,5 @@ const vlj_backend vlj_backend_auto = {
     .close = auto_close,
     .chosen = auto_chosen,
     .copied_bytes = auto_copied,
+    .prepare = auto_prepare,
 };

@@ -1,4 +1,9 @@
-/* openvino.c: backend "openvino": a component compiled by OpenVINO for the CPU, over the core's buffers in place. */
+/* openvino.c: backend "openvino": a component compiled by OpenVINO for the CPU, over the core's buffers in place.
+ *
+ * One program takes every shape. A small component gets others for the shapes that a stream said it will run
+ * (`prepare`): where sizes are known, OpenVINO fuses what it else runs operator by operator, and nano's Predictor takes
+ * a quarter less.
+ */
 #include <stdio.h>
 #include <string.h>
 
@@ -6,26 +11,28 @@
 #include "error.h"
 #include "onnx_flatten.h"
 #include "openvino_library.h"
+#include "openvino_program.h"
 
-/* One tensor of the model and the view of the buffer that it was last given; the view is made anew only when buffer or
- * shape is another one. */
-typedef struct slot {
-    ov_port *port;
-    ov_tensor *tensor;
-    void *data;
-    int64_t shape[VLJ_MAX_RANK];
-    int new_view;        /* since the last run */
-    size_t copied_bytes; /* of each run: 0 where OpenVINO works on `data` itself */
-} slot;
+enum { FIXED = 4 };                           /* programs of one shape each; another one takes the oldest one's place */
+static const size_t FIXED_BYTES = 64u << 20u; /* larger weights are packed once: operators are long enough there */
+
+/* A program for one shape of the inputs. */
+typedef struct fixed_program {
+    vlj_openvino_program program;
+    int64_t shapes[VLJ_MAX_TENSORS][VLJ_MAX_RANK];
+} fixed_program;
 
 typedef struct openvino_engine {
     vlj_engine base;
     const vlj_host *host;
     vlj_openvino_api api;
     ov_core *core; /* the process's own */
-    ov_compiled_model *compiled;
-    ov_infer_request *request;
-    slot inputs[VLJ_MAX_TENSORS], outputs[VLJ_MAX_TENSORS];
+    vlj_openvino_settings settings;
+    vlj_signature signature;
+    vlj_openvino_program any; /* takes every shape */
+    ov_model *model;          /* NULL: no other programs */
+    fixed_program fixed[FIXED];
+    uint32_t next_fixed;
     uint64_t copied_bytes;
 } openvino_engine;
 
@@ -40,9 +47,8 @@ static vlj_dtype dtype_of(const vlj_openvino_api *api, int type) {
     return (vlj_dtype)-1; /* vlj_dtype_name says "another dtype" */
 }
 
-static vlj_status check_one(const openvino_engine *self, const vlj_engine_spec *spec, const vlj_tensor_spec *expected,
+static vlj_status check_one(const vlj_openvino_api *api, const vlj_engine_spec *spec, const vlj_tensor_spec *expected,
                             const ov_port *port, const char *what) {
-    const vlj_openvino_api *api = &self->api;
     vlj_tensor_spec found = {.name = expected->name};
     ov_partial_shape shape = {{0, 0}, NULL};
     int type = 0;
@@ -65,49 +71,14 @@ static vlj_status check_one(const openvino_engine *self, const vlj_engine_spec *
     return vlj_check_tensor(spec->component, expected, &found, spec->file);
 }
 
-/* The names of a side's tensors, for the sentence about one that is missing or too many. */
-static void list_names(const openvino_engine *self, int is_input, size_t count, char *names, size_t bytes) {
-    const vlj_openvino_api *api = &self->api;
-    names[0] = '\0';
-    for (size_t i = 0; i < count; i++) {
-        ov_port *port = NULL;
-        char *name = NULL;
-        int failed = is_input ? api->ov_compiled_model_input_by_index(self->compiled, i, &port)
-                              : api->ov_compiled_model_output_by_index(self->compiled, i, &port);
-        if (failed == 0 && api->ov_port_get_any_name(port, &name) == 0) {
-            size_t length = strlen(names);
-            snprintf(names + length, bytes - length, "%s%s", length > 0 ? ", " : "", name);
-            api->ov_free(name);
-        }
-        if (port != NULL) {
-            api->ov_output_const_port_free(port);
-        }
+static vlj_status check_shapes(const openvino_engine *self, const vlj_engine_spec *spec, const char *what) {
+    const vlj_signature *s = &self->signature;
+    vlj_status status = VLJ_OK;
+    for (uint32_t i = 0; i < s->input_count && status == VLJ_OK; i++) {
+        status = check_one(&self->api, spec, &s->inputs[i], self->any.inputs[i].port, what);
     }
-}
-
-/* Every tensor of the signature must be there; of inputs, no other may be, since nobody would fill it. */
-static vlj_status take_ports(openvino_engine *self, const vlj_engine_spec *spec, const vlj_tensor_spec *expected,
-                             uint32_t count, int is_input, const char *what) {
-    const vlj_openvino_api *api = &self->api;
-    slot *slots = is_input ? self->inputs : self->outputs;
-    size_t found = 0;
-    char names[160];
-    int failed = is_input ? api->ov_compiled_model_inputs_size(self->compiled, &found)
-                          : api->ov_compiled_model_outputs_size(self->compiled, &found);
-    vlj_status status = vlj_openvino_check(api, failed, VLJ_E_BACKEND, what);
-    for (uint32_t i = 0; i < count && status == VLJ_OK; i++) {
-        failed = is_input ? api->ov_compiled_model_input_by_name(self->compiled, expected[i].name, &slots[i].port)
-                          : api->ov_compiled_model_output_by_name(self->compiled, expected[i].name, &slots[i].port);
-        if (failed != 0) {
-            list_names(self, is_input, found, names, sizeof names);
-            return vlj_fail(VLJ_E_BUNDLE_SHAPE, "%s: there is no %s \"%s\"; it has %s", what,
-                            is_input ? "input" : "output", expected[i].name, names);
-        }
-        status = check_one(self, spec, &expected[i], slots[i].port, what);
-    }
-    if (status == VLJ_OK && is_input && found != count) {
-        list_names(self, 1, found, names, sizeof names);
-        status = vlj_fail(VLJ_E_BUNDLE_SHAPE, "%s: %zu inputs, expected %u; it has %s", what, found, count, names);
+    for (uint32_t i = 0; i < s->output_count && status == VLJ_OK; i++) {
+        status = check_one(&self->api, spec, &s->outputs[i], self->any.outputs[i].port, what);
     }
     return status;
 }
@@ -115,13 +86,14 @@ static vlj_status take_ports(openvino_engine *self, const vlj_engine_spec *spec,
 /* ---- opening ---- */
 
 static vlj_status read_model(const openvino_engine *self, const vlj_engine_spec *spec, const char *what,
-                             ov_model **model) {
+                             ov_model **model, size_t *bytes) {
     vlj_flat_onnx flat; /* OpenVINO's reader takes neither model-local functions nor weights in an image */
     vlj_status status = vlj_onnx_flatten(self->host, spec, &flat);
     if (status == VLJ_OK) {
         int failed = self->api.ov_core_read_model_from_memory_buffer(self->core, (const char *)flat.bytes, flat.size,
                                                                      NULL, model);
         status = vlj_openvino_check(&self->api, failed, VLJ_E_BACKEND, what);
+        *bytes = flat.size;
         vlj_onnx_flat_free(self->host, &flat);
     }
     return status;
@@ -139,67 +111,56 @@ static const char *precision_of(const vlj_engine_spec *spec) {
     return strcmp(spec->config->precision, "fp32") == 0 ? "f32" : NULL;
 }
 
-static vlj_status compile(openvino_engine *self, const vlj_backend_context *context, const vlj_engine_spec *spec,
-                          const ov_model *model, const char *what) {
-    const char *precision = precision_of(spec), *cache = context->cache_folder;
-    char threads[16], folder[4096];
-    /* One folder per bundle and precision: OpenVINO's key of a compiled model leaves the precision out (2026.4), and a
-     * model that was compiled for another one writes where it should not. */
-    const uint8_t *d = vlj_index_digest(spec->index);
-    int length = cache == NULL
-                     ? 0
-                     : snprintf(folder, sizeof folder, "%s/openvino-%02x%02x%02x%02x%02x%02x%02x%02x-%s", cache, d[0],
-                                d[1], d[2], d[3], d[4], d[5], d[6], d[7], precision != NULL ? precision : "own");
-    cache = length > 0 && (size_t)length < sizeof folder ? folder : NULL;
-    snprintf(threads, sizeof threads, "%u", spec->threads); /* 0: as many as there are */
-    /* Pairs that have nothing to say repeat the first one: the call takes its arguments one by one. Threads aren't
-     * pinned, since every engine would pin its own to the same cores. */
-    static const char hint[] = "PERFORMANCE_HINT", latency[] = "LATENCY";
-    int failed = self->api.ov_core_compile_model(
-        self->core, model, "CPU", 12, &self->compiled, hint, latency, "NUM_STREAMS", "1", "INFERENCE_NUM_THREADS",
-        threads, "ENABLE_CPU_PINNING", "NO", precision != NULL ? "INFERENCE_PRECISION_HINT" : hint,
-        precision != NULL ? precision : latency, cache != NULL ? "CACHE_DIR" : hint, cache != NULL ? cache : latency);
-    vlj_status status = vlj_openvino_check(&self->api, failed, VLJ_E_BACKEND, what);
-    if (status == VLJ_OK) {
-        failed = self->api.ov_compiled_model_create_infer_request(self->compiled, &self->request);
-        status = vlj_openvino_check(&self->api, failed, VLJ_E_BACKEND, what);
+/* One folder per bundle and precision: OpenVINO's key of a compiled model leaves the precision out (2026.4), and a
+ * model that was compiled for another one writes where it should not. */
+static void choose_settings(openvino_engine *self, const vlj_backend_context *context, const vlj_engine_spec *spec) {
+    vlj_openvino_settings *settings = &self->settings;
+    settings->precision = precision_of(spec);
+    settings->threads = spec->threads;
+    if (context->cache_folder == NULL) {
+        return;
     }
-    return status;
+    const uint8_t *d = vlj_index_digest(spec->index);
+    size_t bytes = strlen(context->cache_folder) + 64;
+    settings->cache = vlj_alloc(self->host, bytes, 0);
+    if (settings->cache != NULL) { /* without it, it is compiled anew each time */
+        settings->cache_bytes = bytes;
+        snprintf(settings->cache, bytes, "%s/openvino-%02x%02x%02x%02x%02x%02x%02x%02x-%s", context->cache_folder, d[0],
+                 d[1], d[2], d[3], d[4], d[5], d[6], d[7], settings->precision != NULL ? settings->precision : "own");
+    }
 }
 
-static void free_slots(const vlj_openvino_api *api, slot *slots) {
-    for (uint32_t i = 0; i < VLJ_MAX_TENSORS; i++) {
-        if (slots[i].tensor != NULL) {
-            api->ov_tensor_free(slots[i].tensor);
-        }
-        if (slots[i].port != NULL) {
-            api->ov_output_const_port_free(slots[i].port);
+static int changes_shape(const vlj_signature *signature) {
+    for (uint32_t i = 0; i < signature->input_count; i++) {
+        for (uint32_t k = 0; k < signature->inputs[i].rank; k++) {
+            if (signature->inputs[i].shape[k] < 0) {
+                return 1;
+            }
         }
     }
+    return 0;
 }
 
 static void openvino_close(vlj_engine *engine) {
     openvino_engine *self = (openvino_engine *)engine;
     const vlj_openvino_api *api = &self->api;
-    if (self->request != NULL) {
-        api->ov_infer_request_free(self->request);
+    for (uint32_t i = 0; i < FIXED; i++) {
+        vlj_openvino_free(api, &self->fixed[i].program);
     }
-    free_slots(api, self->inputs);
-    free_slots(api, self->outputs);
-    if (self->compiled != NULL) {
-        api->ov_compiled_model_free(self->compiled);
+    vlj_openvino_free(api, &self->any);
+    if (self->model != NULL) {
+        api->ov_model_free(self->model);
     }
     if (self->core != NULL) {
         vlj_openvino_return_core(api);
     }
+    vlj_free(self->host, self->settings.cache, self->settings.cache_bytes);
     vlj_free(self->host, self, sizeof *self);
 }
 
 static vlj_status openvino_open(const vlj_backend_context *context, const vlj_engine_spec *spec, vlj_engine **engine) {
-    vlj_signature signature;
     char what[160];
-    ov_model *model = NULL;
-    vlj_component_signature(spec->component, spec->config, &signature);
+    size_t bytes = 0;
     snprintf(what, sizeof what, "component %s%s%s", vlj_component_name(spec->component),
              spec->file[0] != '\0' ? " in " : "", spec->file);
     openvino_engine *self = vlj_alloc(context->host, sizeof *self, 0);
@@ -209,99 +170,98 @@ static vlj_status openvino_open(const vlj_backend_context *context, const vlj_en
     self->base.backend = &vlj_backend_openvino;
     self->base.component = spec->component;
     self->host = context->host;
-    const char *library = context->openvino_library;
-    vlj_status status = vlj_openvino_load(library, &self->api);
+    vlj_component_signature(spec->component, spec->config, &self->signature);
+    vlj_status status = vlj_openvino_load(context->openvino_library, &self->api);
     if (status == VLJ_OK) {
         status = vlj_openvino_take_core(&self->api, &self->core);
     }
     if (status == VLJ_OK) {
-        status = read_model(self, spec, what, &model);
+        choose_settings(self, context, spec);
+        status = read_model(self, spec, what, &self->model, &bytes);
     }
     if (status == VLJ_OK) {
-        status = compile(self, context, spec, model, what);
-    }
-    if (model != NULL) {
-        self->api.ov_model_free(model);
+        status = vlj_openvino_compile(&self->api, self->core, self->model, &self->settings, &self->signature, what,
+                                      &self->any);
     }
     if (status == VLJ_OK) {
-        status = take_ports(self, spec, signature.inputs, signature.input_count, 1, what);
-    }
-    if (status == VLJ_OK) {
-        status = take_ports(self, spec, signature.outputs, signature.output_count, 0, what);
+        status = check_shapes(self, spec, what);
     }
     if (status != VLJ_OK) {
         openvino_close(&self->base);
         return status;
     }
+    if (bytes > FIXED_BYTES || !changes_shape(&self->signature)) {
+        self->api.ov_model_free(self->model);
+        self->model = NULL;
+    }
     *engine = &self->base;
     return VLJ_OK;
 }
 
-/* ---- running ---- */
+/* ---- shapes that are known ---- */
 
-static int look_at(const openvino_engine *self, slot *s, const vlj_tensor *tensor) {
-    const vlj_openvino_api *api = &self->api;
-    if (s->tensor != NULL && s->data == tensor->data &&
-        memcmp(s->shape, tensor->shape, tensor->rank * sizeof *s->shape) == 0) {
-        return 0; /* a slot's rank and dtype never change */
-    }
-    ov_tensor *made = NULL;
-    memcpy(s->shape, tensor->shape, tensor->rank * sizeof *s->shape);
-    int failed = api->ov_tensor_create_from_host_ptr(api->element_types[tensor->dtype],
-                                                     (ov_shape){tensor->rank, s->shape}, tensor->data, &made);
-    if (failed == 0) {
-        failed = api->ov_infer_request_set_tensor_by_const_port(self->request, s->port, made);
-    }
-    if (s->tensor != NULL) {
-        api->ov_tensor_free(s->tensor);
-    }
-    s->tensor = failed == 0 ? made : NULL; /* NULL: the next run tries again */
-    s->data = tensor->data;
-    s->new_view = 1;
-    if (failed != 0 && made != NULL) {
-        api->ov_tensor_free(made);
-    }
-    return failed;
-}
-
-/* Counts the run's copies: a request that had put a tensor of its own in place of ours would read or write that. */
-static int count_copies(openvino_engine *self, slot *s, const vlj_tensor *tensor) {
-    const vlj_openvino_api *api = &self->api;
-    int failed = 0;
-    if (s->new_view) {
-        ov_tensor *used = NULL;
-        void *data = NULL;
-        failed = api->ov_infer_request_get_tensor_by_const_port(self->request, s->port, &used);
-        failed = failed != 0 ? failed : api->ov_tensor_data(used, &data);
-        if (used != NULL) {
-            api->ov_tensor_free(used);
+static fixed_program *find_fixed(openvino_engine *self, const vlj_tensor *inputs, uint32_t count) {
+    for (uint32_t f = 0; f < FIXED; f++) {
+        fixed_program *fixed = &self->fixed[f];
+        uint32_t same = 0;
+        while (same < count &&
+               memcmp(fixed->shapes[same], inputs[same].shape, inputs[same].rank * sizeof *inputs[same].shape) == 0) {
+            same++;
         }
-        s->copied_bytes = data != tensor->data ? tensor->size_bytes : 0;
-        s->new_view = 0;
+        if (same == count && fixed->program.request != NULL) {
+            return fixed;
+        }
     }
-    self->copied_bytes += s->copied_bytes;
-    return failed;
+    return NULL;
 }
+
+static int reshape(openvino_engine *self, fixed_program *fixed, const vlj_tensor *inputs, uint32_t count) {
+    const char *names[VLJ_MAX_TENSORS];
+    ov_partial_shape shapes[VLJ_MAX_TENSORS];
+    ov_dimension sizes[VLJ_MAX_TENSORS][VLJ_MAX_RANK];
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t k = 0; k < inputs[i].rank; k++) {
+            fixed->shapes[i][k] = inputs[i].shape[k];
+            sizes[i][k] = (ov_dimension){inputs[i].shape[k], inputs[i].shape[k]};
+        }
+        names[i] = self->signature.inputs[i].name;
+        shapes[i] = (ov_partial_shape){{inputs[i].rank, inputs[i].rank}, sizes[i]};
+    }
+    return self->api.ov_model_reshape(self->model, names, shapes, count);
+}
+
+/* Where it fails, runs of this shape go through the program that takes every shape. */
+static void openvino_prepare(vlj_engine *engine, const vlj_tensor *inputs, uint32_t input_count) {
+    openvino_engine *self = (openvino_engine *)engine;
+    if (self->model == NULL || find_fixed(self, inputs, input_count) != NULL) {
+        return;
+    }
+    fixed_program *fixed = &self->fixed[self->next_fixed];
+    vlj_openvino_free(&self->api, &fixed->program);
+    char what[64];
+    snprintf(what, sizeof what, "component %s", vlj_component_name(engine->component));
+    vlj_status status = vlj_openvino_check(&self->api, reshape(self, fixed, inputs, input_count), VLJ_E_BACKEND, what);
+    if (status == VLJ_OK) {
+        status = vlj_openvino_compile(&self->api, self->core, self->model, &self->settings, &self->signature, what,
+                                      &fixed->program);
+    }
+    if (status == VLJ_OK) {
+        self->next_fixed = (self->next_fixed + 1) % FIXED;
+        return;
+    }
+    vlj_openvino_free(&self->api, &fixed->program);
+    vlj_logf(self->host, VLJ_LOG_WARNING, "%s: not compiled for its streams' shape, which is slower: %s", what,
+             vlj_last_error());
+}
+
+/* ---- running ---- */
 
 static vlj_status openvino_run(vlj_engine *engine, const vlj_tensor *inputs, uint32_t input_count, vlj_tensor *outputs,
                                uint32_t output_count) {
     openvino_engine *self = (openvino_engine *)engine;
-    int failed = 0;
-    for (uint32_t i = 0; i < input_count && failed == 0; i++) {
-        failed = look_at(self, &self->inputs[i], &inputs[i]);
-    }
-    for (uint32_t i = 0; i < output_count && failed == 0; i++) {
-        failed = look_at(self, &self->outputs[i], &outputs[i]);
-    }
-    if (failed == 0) {
-        failed = self->api.ov_infer_request_infer(self->request);
-    }
-    for (uint32_t i = 0; i < input_count && failed == 0; i++) {
-        failed = count_copies(self, &self->inputs[i], &inputs[i]);
-    }
-    for (uint32_t i = 0; i < output_count && failed == 0; i++) {
-        failed = count_copies(self, &self->outputs[i], &outputs[i]);
-    }
+    fixed_program *fixed = find_fixed(self, inputs, input_count);
+    int failed = vlj_openvino_run(&self->api, fixed != NULL ? &fixed->program : &self->any, inputs, input_count,
+                                  outputs, output_count, &self->copied_bytes);
     if (failed == 0) {
         return VLJ_OK;
     }
@@ -327,4 +287,5 @@ const vlj_backend vlj_backend_openvino = {
     .memory = openvino_memory,
     .close = openvino_close,
     .copied_bytes = openvino_copied,
+    .prepare = openvino_prepare,
 };

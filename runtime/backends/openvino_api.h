@@ -45,6 +45,8 @@ typedef struct ov_partial_shape {
     FUNCTION(ov_core_read_model_from_memory_buffer, int,                                                               \
              (const ov_core *core, const char *text, size_t bytes, const ov_tensor *weights, ov_model **model))        \
     FUNCTION(ov_model_free, void, (ov_model * model))                                                                  \
+    FUNCTION(ov_model_reshape, int,                                                                                    \
+             (const ov_model *model, const char **names, const ov_partial_shape *shapes, size_t count))                \
     FUNCTION(ov_core_compile_model, int,                                                                               \
              (const ov_core *core, const ov_model *model, const char *device, size_t property_arguments,               \
               ov_compiled_model **compiled, ...))                                                                      \

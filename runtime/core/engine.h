@@ -66,6 +66,9 @@ struct vlj_backend {
      * leaves there, another reads in place. Both NULL: the backend has none. */
     void *(*device_alloc)(vlj_engine *engine, size_t bytes);
     void (*device_free)(vlj_engine *engine, void *memory);
+    /* The shapes that most of the next runs will have; the tensors' data isn't looked at. It may take a while, and
+     * changes results by rounding alone. NULL: the backend gains nothing by knowing. */
+    void (*prepare)(vlj_engine *engine, const vlj_tensor *inputs, uint32_t input_count);
 };
 
 /* VLJ_E_BACKEND_MISSING lists the names there are. NULL or "" is the default, "ort". */

@@ -27,16 +27,23 @@ static vlj_status run_encoder(vlj_model *model, const uint8_t *frames, float *vi
     return vlj_model_run_counted(model, VLJ_X_ENCODER, &input, 1, &output, 1, copied);
 }
 
+static void set_predictor_inputs(const vlj_model *model, const float *visual_tokens, const float *query_embeddings,
+                                 const float *query_mask, uint32_t queries, uint32_t tokens, vlj_tensor inputs[3]) {
+    const vlj_signature *s = vlj_model_signature(model, VLJ_PREDICTOR);
+    const vlj_config *c = vlj_model_config(model);
+    vlj_tensor_set(&inputs[0], &s->inputs[0], s->inputs[0].shape, (void *)visual_tokens);
+    vlj_tensor_set(&inputs[1], &s->inputs[1], (const int64_t[]){queries, tokens, c->query_width},
+                   (void *)query_embeddings);
+    vlj_tensor_set(&inputs[2], &s->inputs[2], (const int64_t[]){queries, tokens}, (void *)query_mask);
+}
+
 static vlj_status run_predictor(vlj_model *model, const float *visual_tokens, const float *query_embeddings,
                                 const float *query_mask, uint32_t queries, uint32_t tokens, float *embeddings,
                                 uint64_t *copied) {
     const vlj_signature *s = vlj_model_signature(model, VLJ_PREDICTOR);
     const vlj_config *c = vlj_model_config(model);
     vlj_tensor inputs[3], output;
-    vlj_tensor_set(&inputs[0], &s->inputs[0], s->inputs[0].shape, (void *)visual_tokens);
-    vlj_tensor_set(&inputs[1], &s->inputs[1], (const int64_t[]){queries, tokens, c->query_width},
-                   (void *)query_embeddings);
-    vlj_tensor_set(&inputs[2], &s->inputs[2], (const int64_t[]){queries, tokens}, (void *)query_mask);
+    set_predictor_inputs(model, visual_tokens, query_embeddings, query_mask, queries, tokens, inputs);
     vlj_tensor_set(&output, &s->outputs[0], (const int64_t[]){queries, c->embedding_width}, embeddings);
     vlj_status status = vlj_model_run_counted(model, VLJ_PREDICTOR, inputs, 3, &output, 1, copied);
     return status == VLJ_OK ? check_finite(embeddings, (size_t)queries * c->embedding_width, VLJ_PREDICTOR) : status;
@@ -178,6 +185,10 @@ vlj_status vlj_workspace_set_queries(vlj_workspace *workspace, const vlj_query *
                     workspace->query_embeddings, workspace->query_mask);
         workspace->query_count = count;
         workspace->query_tokens = longest;
+        vlj_tensor inputs[3];
+        set_predictor_inputs(workspace->model, workspace->visual_tokens, workspace->query_embeddings,
+                             workspace->query_mask, count, longest, inputs);
+        vlj_model_prepare(workspace->model, VLJ_PREDICTOR, inputs, 3);
     }
     return status;
 }

@@ -12,7 +12,8 @@ size_t vlj_workspace_bytes(const vlj_model *model, uint32_t max_queries, uint32_
 vlj_status vlj_workspace_open(vlj_model *model, const vlj_host *host, uint32_t max_queries, uint32_t max_query_tokens,
                               vlj_workspace **workspace);
 /* Copies the queries, padded to the longest: embeddings [Q, L, W] and mask [Q, L] of 1 and 0. VLJ_E_QUERY when one is
- * empty or longer than the bundle or the plan allows. */
+ * empty or longer than the bundle or the plan allows. The backend may compile the Predictor for this count and length,
+ * which takes OpenVINO a fifth of a second for nano. */
 vlj_status vlj_workspace_set_queries(vlj_workspace *workspace, const vlj_query *queries, uint32_t count);
 /* frames uint8 [1, T, 3, H, W], handed to the engine without a copy. */
 vlj_status vlj_workspace_encode(vlj_workspace *workspace, const uint8_t *frames);

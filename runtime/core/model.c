@@ -404,6 +404,15 @@ vlj_status vlj_model_run_counted(vlj_model *model, vlj_component component, cons
     return status;
 }
 
+void vlj_model_prepare(vlj_model *model, vlj_component component, const vlj_tensor *inputs, uint32_t input_count) {
+    vlj_engine *engine = model->engines[component];
+    if (engine != NULL && model->backend->prepare != NULL) {
+        pthread_mutex_lock(&model->mutexes[component]);
+        model->backend->prepare(engine, inputs, input_count);
+        pthread_mutex_unlock(&model->mutexes[component]);
+    }
+}
+
 int vlj_model_keeps_tokens(const vlj_model *model) {
     return model->backend->device_alloc != NULL && model->engines[VLJ_X_ENCODER] != NULL &&
            model->engines[VLJ_PREDICTOR] != NULL;

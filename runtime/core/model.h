@@ -29,6 +29,9 @@ vlj_status vlj_model_run(vlj_model *model, vlj_component component, const vlj_te
 vlj_status vlj_model_run_counted(vlj_model *model, vlj_component component, const vlj_tensor *inputs,
                                  uint32_t input_count, vlj_tensor *outputs, uint32_t output_count, uint64_t *copied);
 
+/* Tells the backend the shapes that a stream will run a component with; it may compile for them. */
+void vlj_model_prepare(vlj_model *model, vlj_component component, const vlj_tensor *inputs, uint32_t input_count);
+
 /* 1: visual tokens are to lie in memory of vlj_model_device_alloc, where X-Encoder and Predictor both reach them. */
 int vlj_model_keeps_tokens(const vlj_model *model);
 void *vlj_model_device_alloc(vlj_model *model, size_t bytes); /* NULL: no room */

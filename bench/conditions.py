@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import re
-import resource
 import subprocess
 import time
 from collections.abc import Iterable
@@ -13,6 +12,8 @@ from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+
+from ..runtime.resident import peak_resident_bytes
 
 PACKAGES = ("vljepa-edge", "numpy", "onnxruntime", "opencv-python-headless", "openvino", "torch")
 CPU_FEATURES = (
@@ -154,7 +155,7 @@ def rss_mb() -> float | None:
 
 def peak_rss_mb() -> float:
     """Largest resident memory of this process so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+    return peak_resident_bytes() / 1e6
 
 
 def _machine_busy_s() -> float:

@@ -14,7 +14,6 @@ import argparse
 import gc
 import json
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,6 +32,7 @@ from ..calibration.settings import Settings
 from ..calibration.single import Feed, quantise_single
 from ..calibration.windows import open_windows
 from ..runtime.model import Model, load
+from ..runtime.resident import peak_resident_bytes
 from . import conditions
 from .kernels.turns import Turns, take_turns
 
@@ -127,7 +127,7 @@ def component(name: str, given: argparse.Namespace) -> dict[str, Any]:
         "float_bytes": _size(source),
         "cosine": {run: {"mean": float(np.mean(c)), "min": min(c)} for run, c in cosines.items()},
         "pytorch_cosine": parity,
-        "peak_memory_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "peak_memory_bytes": peak_resident_bytes(),
         "ratios": {f"{a} against {b}": turns.ratio(b, a) for a, b, _ in WANTED},
         "turns": _rounded(turns),
     }

@@ -7,8 +7,6 @@ export goes on with the components that are still missing.
 from __future__ import annotations
 
 import gc
-import resource
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..model.vl_jepa import VLJEPA
+from ..runtime.resident import peak_resident_bytes
 from . import bundle, golden, strict_json
 from .components import TensorSpec, component_graph
 from .manifest import ComponentRecord, FileRecord, TensorRecord
@@ -120,7 +119,7 @@ def export_part(
         {name: one.nodes for name, one in exported.items()},
         {name: one.operators for name, one in exported.items()},
         round(time.perf_counter() - started, 2),
-        peak_bytes(),
+        peak_resident_bytes(),
         tuple(extra),
     )
     write_record(work, record)
@@ -209,9 +208,3 @@ def component_record(part: ExportedComponent, storage: str = "fp32") -> Componen
         inputs=tensors(part.spec.inputs),
         outputs=tensors(part.spec.outputs),
     )
-
-
-def peak_bytes() -> int:
-    """The largest resident memory of this process so far."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak

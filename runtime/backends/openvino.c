@@ -1,8 +1,9 @@
 /* openvino.c: backend "openvino": a component compiled by OpenVINO for the CPU, over the core's buffers in place.
  *
- * One program takes every shape. A small component gets others for the shapes that a stream said it will run
- * (`prepare`): where sizes are known, OpenVINO fuses what it else runs operator by operator, and nano's Predictor takes
- * a quarter less.
+ * One program takes every shape. Others are compiled for the shapes that a stream said it will run (`prepare`): where
+ * sizes are known, OpenVINO fuses what it else runs operator by operator, and a Predictor takes an eighth (the paper's)
+ * to a quarter (nano's) less. Each program has weights of its own. A large component therefore keeps one fixed program,
+ * and the one for every shape is dropped until it is needed again.
  */
 #include <stdio.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 #include "openvino_program.h"
 
 enum { FIXED = 4 };                           /* programs of one shape each; another one takes the oldest one's place */
-static const size_t FIXED_BYTES = 64u << 20u; /* larger weights are packed once: operators are long enough there */
+static const size_t SMALL_BYTES = 64u << 20u; /* of a component that keeps several programs */
 
 /* A program for one shape of the inputs. */
 typedef struct fixed_program {
@@ -28,12 +29,13 @@ typedef struct openvino_engine {
     vlj_openvino_api api;
     ov_core *core; /* the process's own */
     vlj_openvino_settings settings;
+    vlj_engine_spec spec; /* what it points to lives as long as the model */
     vlj_signature signature;
-    vlj_openvino_program any; /* takes every shape */
-    ov_model *model;          /* NULL: no other programs */
+    vlj_openvino_program any; /* takes every shape; not there while a large component has a fixed one */
     fixed_program fixed[FIXED];
-    uint32_t next_fixed;
+    uint32_t most_fixed, next_fixed; /* most_fixed 0: shapes never change */
     uint64_t copied_bytes;
+    char what[160]; /* "component predictor in predictor.onnx" */
 } openvino_engine;
 
 /* ---- checking the model against the signature ---- */
@@ -47,14 +49,14 @@ static vlj_dtype dtype_of(const vlj_openvino_api *api, int type) {
     return (vlj_dtype)-1; /* vlj_dtype_name says "another dtype" */
 }
 
-static vlj_status check_one(const vlj_openvino_api *api, const vlj_engine_spec *spec, const vlj_tensor_spec *expected,
-                            const ov_port *port, const char *what) {
+static vlj_status check_one(const openvino_engine *self, const vlj_tensor_spec *expected, const ov_port *port) {
+    const vlj_openvino_api *api = &self->api;
     vlj_tensor_spec found = {.name = expected->name};
     ov_partial_shape shape = {{0, 0}, NULL};
     int type = 0;
     int failed = api->ov_port_get_element_type(port, &type);
     failed = failed != 0 ? failed : api->ov_port_get_partial_shape(port, &shape);
-    vlj_status status = vlj_openvino_check(api, failed, VLJ_E_BACKEND, what);
+    vlj_status status = vlj_openvino_check(api, failed, VLJ_E_BACKEND, self->what);
     if (status != VLJ_OK) {
         return status;
     }
@@ -68,36 +70,69 @@ static vlj_status check_one(const vlj_openvino_api *api, const vlj_engine_spec *
     if (fixed_rank) {
         api->ov_partial_shape_free(&shape);
     }
-    return vlj_check_tensor(spec->component, expected, &found, spec->file);
+    return vlj_check_tensor(self->spec.component, expected, &found, self->spec.file);
 }
 
-static vlj_status check_shapes(const openvino_engine *self, const vlj_engine_spec *spec, const char *what) {
+static vlj_status check_shapes(const openvino_engine *self) {
     const vlj_signature *s = &self->signature;
     vlj_status status = VLJ_OK;
     for (uint32_t i = 0; i < s->input_count && status == VLJ_OK; i++) {
-        status = check_one(&self->api, spec, &s->inputs[i], self->any.inputs[i].port, what);
+        status = check_one(self, &s->inputs[i], self->any.inputs[i].port);
     }
     for (uint32_t i = 0; i < s->output_count && status == VLJ_OK; i++) {
-        status = check_one(&self->api, spec, &s->outputs[i], self->any.outputs[i].port, what);
+        status = check_one(self, &s->outputs[i], self->any.outputs[i].port);
+    }
+    return status;
+}
+
+/* ---- compiling ---- */
+
+static vlj_status reshape(const openvino_engine *self, const vlj_tensor *inputs, uint32_t count, ov_model *model) {
+    const char *names[VLJ_MAX_TENSORS];
+    ov_partial_shape shapes[VLJ_MAX_TENSORS];
+    ov_dimension sizes[VLJ_MAX_TENSORS][VLJ_MAX_RANK];
+    for (uint32_t i = 0; i < count; i++) {
+        for (uint32_t k = 0; k < inputs[i].rank; k++) {
+            sizes[i][k] = (ov_dimension){inputs[i].shape[k], inputs[i].shape[k]};
+        }
+        names[i] = self->signature.inputs[i].name;
+        shapes[i] = (ov_partial_shape){{inputs[i].rank, inputs[i].rank}, sizes[i]};
+    }
+    return vlj_openvino_check(&self->api, self->api.ov_model_reshape(model, names, shapes, count), VLJ_E_BACKEND,
+                              self->what);
+}
+
+/* `inputs` NULL: for every shape. */
+static vlj_status compile(openvino_engine *self, const vlj_tensor *inputs, uint32_t count,
+                          vlj_openvino_program *program) {
+    const vlj_openvino_api *api = &self->api;
+    vlj_flat_onnx flat; /* OpenVINO's reader takes neither model-local functions nor weights in an image */
+    ov_model *model = NULL;
+    vlj_status status = vlj_onnx_flatten(self->host, &self->spec, &flat);
+    if (status != VLJ_OK) {
+        return status;
+    }
+    int failed =
+        api->ov_core_read_model_from_memory_buffer(self->core, (const char *)flat.bytes, flat.size, NULL, &model);
+    status = vlj_openvino_check(api, failed, VLJ_E_BACKEND, self->what);
+    self->most_fixed = flat.size <= SMALL_BYTES ? FIXED : 1;
+    vlj_onnx_flat_free(self->host, &flat);
+    if (status == VLJ_OK && inputs != NULL) {
+        status = reshape(self, inputs, count, model);
+    }
+    if (status == VLJ_OK) {
+        status = vlj_openvino_compile(api, self->core, model, &self->settings, &self->signature, self->what, program);
+    }
+    if (model != NULL) {
+        api->ov_model_free(model);
+    }
+    if (status != VLJ_OK) {
+        vlj_openvino_free(api, program);
     }
     return status;
 }
 
 /* ---- opening ---- */
-
-static vlj_status read_model(const openvino_engine *self, const vlj_engine_spec *spec, const char *what,
-                             ov_model **model, size_t *bytes) {
-    vlj_flat_onnx flat; /* OpenVINO's reader takes neither model-local functions nor weights in an image */
-    vlj_status status = vlj_onnx_flatten(self->host, spec, &flat);
-    if (status == VLJ_OK) {
-        int failed = self->api.ov_core_read_model_from_memory_buffer(self->core, (const char *)flat.bytes, flat.size,
-                                                                     NULL, model);
-        status = vlj_openvino_check(&self->api, failed, VLJ_E_BACKEND, what);
-        *bytes = flat.size;
-        vlj_onnx_flat_free(self->host, &flat);
-    }
-    return status;
-}
 
 /* Full-precision bundles stay at float32 unless BF16 was asked for: on CPUs with BF16 units OpenVINO would else choose
  * it by itself. What is quantised already takes the plug-in's fastest. */
@@ -113,14 +148,14 @@ static const char *precision_of(const vlj_engine_spec *spec) {
 
 /* One folder per bundle and precision: OpenVINO's key of a compiled model leaves the precision out (2026.4), and a
  * model that was compiled for another one writes where it should not. */
-static void choose_settings(openvino_engine *self, const vlj_backend_context *context, const vlj_engine_spec *spec) {
+static void choose_settings(openvino_engine *self, const vlj_backend_context *context) {
     vlj_openvino_settings *settings = &self->settings;
-    settings->precision = precision_of(spec);
-    settings->threads = spec->threads;
+    settings->precision = precision_of(&self->spec);
+    settings->threads = self->spec.threads;
     if (context->cache_folder == NULL) {
         return;
     }
-    const uint8_t *d = vlj_index_digest(spec->index);
+    const uint8_t *d = vlj_index_digest(self->spec.index);
     size_t bytes = strlen(context->cache_folder) + 64;
     settings->cache = vlj_alloc(self->host, bytes, 0);
     if (settings->cache != NULL) { /* without it, it is compiled anew each time */
@@ -148,9 +183,6 @@ static void openvino_close(vlj_engine *engine) {
         vlj_openvino_free(api, &self->fixed[i].program);
     }
     vlj_openvino_free(api, &self->any);
-    if (self->model != NULL) {
-        api->ov_model_free(self->model);
-    }
     if (self->core != NULL) {
         vlj_openvino_return_core(api);
     }
@@ -159,48 +191,40 @@ static void openvino_close(vlj_engine *engine) {
 }
 
 static vlj_status openvino_open(const vlj_backend_context *context, const vlj_engine_spec *spec, vlj_engine **engine) {
-    char what[160];
-    size_t bytes = 0;
-    snprintf(what, sizeof what, "component %s%s%s", vlj_component_name(spec->component),
-             spec->file[0] != '\0' ? " in " : "", spec->file);
     openvino_engine *self = vlj_alloc(context->host, sizeof *self, 0);
     if (self == NULL) {
-        return vlj_fail(VLJ_E_MEMORY, "no memory for %s", what);
+        return vlj_fail(VLJ_E_MEMORY, "no memory for component %s", vlj_component_name(spec->component));
     }
+    snprintf(self->what, sizeof self->what, "component %s%s%s", vlj_component_name(spec->component),
+             spec->file[0] != '\0' ? " in " : "", spec->file);
     self->base.backend = &vlj_backend_openvino;
     self->base.component = spec->component;
     self->host = context->host;
+    self->spec = *spec;
     vlj_component_signature(spec->component, spec->config, &self->signature);
     vlj_status status = vlj_openvino_load(context->openvino_library, &self->api);
     if (status == VLJ_OK) {
         status = vlj_openvino_take_core(&self->api, &self->core);
     }
     if (status == VLJ_OK) {
-        choose_settings(self, context, spec);
-        status = read_model(self, spec, what, &self->model, &bytes);
+        choose_settings(self, context);
+        status = compile(self, NULL, 0, &self->any);
     }
     if (status == VLJ_OK) {
-        status = vlj_openvino_compile(&self->api, self->core, self->model, &self->settings, &self->signature, what,
-                                      &self->any);
-    }
-    if (status == VLJ_OK) {
-        status = check_shapes(self, spec, what);
+        status = check_shapes(self);
     }
     if (status != VLJ_OK) {
         openvino_close(&self->base);
         return status;
     }
-    if (bytes > FIXED_BYTES || !changes_shape(&self->signature)) {
-        self->api.ov_model_free(self->model);
-        self->model = NULL;
-    }
+    self->most_fixed = changes_shape(&self->signature) ? self->most_fixed : 0;
     *engine = &self->base;
     return VLJ_OK;
 }
 
 /* ---- shapes that are known ---- */
 
-static fixed_program *find_fixed(openvino_engine *self, const vlj_tensor *inputs, uint32_t count) {
+static vlj_openvino_program *find_fixed(openvino_engine *self, const vlj_tensor *inputs, uint32_t count) {
     for (uint32_t f = 0; f < FIXED; f++) {
         fixed_program *fixed = &self->fixed[f];
         uint32_t same = 0;
@@ -209,49 +233,32 @@ static fixed_program *find_fixed(openvino_engine *self, const vlj_tensor *inputs
             same++;
         }
         if (same == count && fixed->program.request != NULL) {
-            return fixed;
+            return &fixed->program;
         }
     }
     return NULL;
 }
 
-static int reshape(openvino_engine *self, fixed_program *fixed, const vlj_tensor *inputs, uint32_t count) {
-    const char *names[VLJ_MAX_TENSORS];
-    ov_partial_shape shapes[VLJ_MAX_TENSORS];
-    ov_dimension sizes[VLJ_MAX_TENSORS][VLJ_MAX_RANK];
-    for (uint32_t i = 0; i < count; i++) {
-        for (uint32_t k = 0; k < inputs[i].rank; k++) {
-            fixed->shapes[i][k] = inputs[i].shape[k];
-            sizes[i][k] = (ov_dimension){inputs[i].shape[k], inputs[i].shape[k]};
-        }
-        names[i] = self->signature.inputs[i].name;
-        shapes[i] = (ov_partial_shape){{inputs[i].rank, inputs[i].rank}, sizes[i]};
-    }
-    return self->api.ov_model_reshape(self->model, names, shapes, count);
-}
-
 /* Where it fails, runs of this shape go through the program that takes every shape. */
 static void openvino_prepare(vlj_engine *engine, const vlj_tensor *inputs, uint32_t input_count) {
     openvino_engine *self = (openvino_engine *)engine;
-    if (self->model == NULL || find_fixed(self, inputs, input_count) != NULL) {
+    if (self->most_fixed == 0 || find_fixed(self, inputs, input_count) != NULL) {
         return;
     }
     fixed_program *fixed = &self->fixed[self->next_fixed];
     vlj_openvino_free(&self->api, &fixed->program);
-    char what[64];
-    snprintf(what, sizeof what, "component %s", vlj_component_name(engine->component));
-    vlj_status status = vlj_openvino_check(&self->api, reshape(self, fixed, inputs, input_count), VLJ_E_BACKEND, what);
-    if (status == VLJ_OK) {
-        status = vlj_openvino_compile(&self->api, self->core, self->model, &self->settings, &self->signature, what,
-                                      &fixed->program);
+    if (self->most_fixed == 1) {
+        vlj_openvino_free(&self->api, &self->any); /* before the other one is there: two would be twice the weights */
     }
-    if (status == VLJ_OK) {
-        self->next_fixed = (self->next_fixed + 1) % FIXED;
-        return;
+    for (uint32_t i = 0; i < input_count; i++) {
+        memcpy(fixed->shapes[i], inputs[i].shape, inputs[i].rank * sizeof *inputs[i].shape);
     }
-    vlj_openvino_free(&self->api, &fixed->program);
-    vlj_logf(self->host, VLJ_LOG_WARNING, "%s: not compiled for its streams' shape, which is slower: %s", what,
-             vlj_last_error());
+    if (compile(self, inputs, input_count, &fixed->program) == VLJ_OK) {
+        self->next_fixed = (self->next_fixed + 1) % self->most_fixed;
+    } else {
+        vlj_logf(self->host, VLJ_LOG_WARNING, "%s: not compiled for its stream's shape, which is slower: %s",
+                 self->what, vlj_last_error());
+    }
 }
 
 /* ---- running ---- */
@@ -259,15 +266,16 @@ static void openvino_prepare(vlj_engine *engine, const vlj_tensor *inputs, uint3
 static vlj_status openvino_run(vlj_engine *engine, const vlj_tensor *inputs, uint32_t input_count, vlj_tensor *outputs,
                                uint32_t output_count) {
     openvino_engine *self = (openvino_engine *)engine;
-    fixed_program *fixed = find_fixed(self, inputs, input_count);
-    int failed = vlj_openvino_run(&self->api, fixed != NULL ? &fixed->program : &self->any, inputs, input_count,
-                                  outputs, output_count, &self->copied_bytes);
-    if (failed == 0) {
-        return VLJ_OK;
+    vlj_openvino_program *program = find_fixed(self, inputs, input_count);
+    if (program == NULL) {
+        program = &self->any;
+        vlj_status status = program->request == NULL ? compile(self, NULL, 0, program) : VLJ_OK;
+        if (status != VLJ_OK) {
+            return status;
+        }
     }
-    char what[64];
-    snprintf(what, sizeof what, "component %s", vlj_component_name(engine->component));
-    return vlj_openvino_check(&self->api, failed, VLJ_E_BACKEND_RUN, what);
+    int failed = vlj_openvino_run(&self->api, program, inputs, input_count, outputs, output_count, &self->copied_bytes);
+    return vlj_openvino_check(&self->api, failed, VLJ_E_BACKEND_RUN, self->what);
 }
 
 static size_t openvino_memory(const vlj_engine *engine) {

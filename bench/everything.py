@@ -23,6 +23,8 @@ from .report import html, markdown
 from .report.rows import number
 from .results import Results, ResultsError, read_results
 
+# Windows of the large bundle; those with a text count apart, and 20 without are wanted.
+LARGE_SAMPLES = "30"
 SHORT = ("single", "paced", "multi", "burst", "cold")
 
 
@@ -59,6 +61,7 @@ def plan(given: argparse.Namespace) -> list[Step]:
     lengths = () if given.seconds is None else ("--seconds", f"{given.seconds:g}")
     warmup = () if given.warmup is None else ("--warmup", f"{given.warmup:g}")
     backends = ("--backend", given.backend)
+    fastest = ("--backend", given.backend.split(",")[0])  # peers take turns with one
     steps = []
     for repeat in ("1", "2"):
         scenarios = ("--scenario", ",".join(SHORT))
@@ -69,23 +72,24 @@ def plan(given: argparse.Namespace) -> list[Step]:
         )
         if given.soak:
             soak = ("--scenario", "soak", "--seconds", f"{given.soak:g}")
-            steps.append(Step(f"soak-{repeat}", (*first, *soak, *common, *warmup)))
+            steps.append(Step(f"soak-{repeat}", (*first, *soak, *fastest, *common, *warmup)))
     rounds = ("--rounds", str(given.rounds))
     if given.peers:
-        steps.append(Step("peers", (*first, "--peers", given.peers, *rounds, *common)))
+        steps.append(Step("peers", (*first, "--peers", given.peers, *rounds, *fastest, *common)))
     if not given.without_host_model:
         steps.append(Step("host", (*first, "--host-model", *common)))
     if not given.without_curve:
         curve = ("--curve-streams", str(given.curve_streams))
-        steps.append(Step("curve", (*first, "--decode-curve", *curve, *lengths, *common)))
+        steps.append(Step("curve", (*first, "--decode-curve", *curve, *fastest, *common)))
     if given.large:
         for repeat in ("1", "2"):
-            single = ("--scenario", "single", "--samples", str(given.rounds), "--seconds", "3600")
+            single = ("--scenario", "single", "--samples", LARGE_SAMPLES, "--seconds", "3600")
             steps.append(
                 Step(f"large-{repeat}", (given.large, *single, *backends, *common, *warmup))
             )
         if given.large_peers:
-            peers = ("--peers", given.large_peers, *rounds)
+            turns = str(given.large_rounds or given.rounds)
+            peers = ("--peers", given.large_peers, "--rounds", turns, *fastest)
             steps.append(Step("large-peers", (given.large, *peers, *common)))
     return steps
 
@@ -182,6 +186,7 @@ def parse(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument("--without-curve", action="store_true")
     parser.add_argument("--curve-streams", type=int, default=3, help="of a minute")
     parser.add_argument("--large", metavar="BUNDLE", help="single alone, for paper scale")
+    parser.add_argument("--large-rounds", type=int, help="turns of its peers; default: --rounds")
     parser.add_argument("--large-peers", metavar="CHECKPOINT|random", help="of the large one")
     return parser.parse_args(arguments)
 

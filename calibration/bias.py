@@ -18,13 +18,13 @@ def correction(
 
     E[x W - Q(x) Q(W)] = E[x] (W - Q(W)) + E[x - Q(x)] Q(W); the second from sampled rows.
     """
-    number_format = FORMATS[target]
+    number_format = FORMATS[layer.stored_as(target)]
     weight = layer.array.astype(np.float64)
     largest = np.abs(weight).max(0)
     steps = np.where(largest > 0, largest / number_format.largest, 1.0)
     rounded = number_format.fake(weight, steps)
     mean = statistics.mean
-    if layer.from_bytes is not None and target == "int8":
+    if layer.from_bytes is not None:
         shift = (mean - PIXEL_OFFSET) @ (weight - rounded)  # pixels themselves lose nothing
     else:
         shift = mean @ (weight - rounded)

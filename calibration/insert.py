@@ -60,10 +60,13 @@ def quantise_graph(
     layers = linear_layers(component, model)
     if missing := [layer.name for layer in layers if layer.name not in plan]:
         raise ExportError(f"no calibration for {', '.join(missing)}", "calibrate on more windows")
-    inserter = _Inserter(model.graph, target)
+    inserters: dict[Format, _Inserter] = {}
     for layer in layers:
+        stored_as = layer.stored_as(target)
+        inserter = inserters.setdefault(stored_as, _Inserter(model.graph, stored_as))
         inserter.layer(layer, plan[layer.name])
-    inserter.remove_unused()
+    for inserter in inserters.values():
+        inserter.remove_unused()
     if target == "fp8":
         model.ir_version = max(model.ir_version, 9)  # the first that has FP8 numbers
     check_placement(component, model, {n for n, p in plan.items() if p.scheme == "float"})
@@ -87,7 +90,8 @@ def store_tables_small(model: ir.Model) -> None:
     """Stores tables that are no linear layer's in less.
 
     Embedding rows take 8 bits a value and a scale each, and are scaled once they are gathered;
-    other tables (rotary) become float16, cast back once, when a session opens.
+    other tables (rotary) become float16, cast back once, when a session opens, unless they hold what
+    float16 cannot (the lowest number of float32, in masks).
     """
     graph = model.graph
     inserter = _Inserter(graph, "int8")
@@ -98,7 +102,7 @@ def store_tables_small(model: ir.Model) -> None:
         if any(WEIGHT_INPUT.get(use.node.op_type) == use.idx for use in uses):
             continue
         array = weight_array(table)
-        if array.size < _SMALL_TABLE:
+        if array.size < _SMALL_TABLE or np.abs(array).max() > np.finfo(np.float16).max:
             continue
         if all(use.node.op_type == "Gather" and use.idx == 0 for use in uses) and (
             len(array) > array.shape[1]
@@ -135,7 +139,7 @@ class _Inserter:
         if plan.scheme == "float":
             return
         if plan.scheme == "full" and not layer.pool:
-            if layer.from_bytes is not None and self.format.name == "int8":
+            if layer.from_bytes is not None:
                 self._pixels(layer)
             else:
                 self._activation(layer, plan.amax)
@@ -219,7 +223,8 @@ class _Inserter:
         """Quantises and dequantises a value for the nodes from `before` on."""
         name = f"{value.name}/{{}}{suffix}"
         stored_scale = set_initializer(self.graph, name.format("scale"), scale)
-        zero = self._zeros("zero_point", ())
+        name_of_zero = "zero_point" if self.format.name == "int8" else "zero_point_fp8"
+        zero = self._zeros(name_of_zero, ())
         stored = self._node(
             "QuantizeLinear", [value, stored_scale, zero], name.format("QuantizeLinear"), before
         )

@@ -11,6 +11,7 @@ import numpy.typing as npt
 import onnx_ir as ir
 
 from ..export.errors import ExportError
+from .formats import Format
 
 # `vljepa::MaskedMeanPool`, as export/pooling.py names it; importing that would load torch.
 POOL = "MaskedMeanPool"
@@ -39,6 +40,10 @@ class LinearLayer:
     def array(self) -> npt.NDArray[np.float32]:
         """The weight, float32 [in, out]."""
         return weight_array(self.weight)
+
+    def stored_as(self, target: Format) -> Format:
+        """INT8 where its input is pixels, which lose nothing in it: E4M3 has too few of 256."""
+        return "int8" if self.from_bytes is not None else target
 
     @property
     def from_bytes(self) -> ir.Value | None:

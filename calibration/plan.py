@@ -70,8 +70,7 @@ def plan_layers(
 
 def _limit(layer: LinearLayer, seen: Observations, settings: Settings) -> float:
     if layer.from_bytes is not None:
-        # Pixels have a range by their type: 128 to either side, or 255 as they are.
-        return 255.0
+        return 255.0  # pixels have a range by their type
     limit = range_of(layer.name, seen, settings)
     if not limit > 0:
         raise ExportError(

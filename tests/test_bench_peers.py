@@ -55,6 +55,10 @@ def test_an_encoder_alone_is_held_against_the_first_ones_encoder() -> None:
     alone = Run("peers", "b", {}, "encode_ms", {"encode_ms": [2.0]}, counters={"cosine": 1.0})
     row = rows.peer_rows(Results("", [], {}, runs=[first, alone]))[1]
     assert row[2:7] == ["2.00", "–", "–", "2.00× as fast (encoder)", "1.00000 (tokens)"]
+    larger = Run("peers", "a", {}, "window_ms", {"encode_ms": [40.0], "window_ms": [100.0]})
+    its_peer = Run("peers", "c", {}, "window_ms", {"encode_ms": [10.0], "window_ms": [20.0]})
+    table = rows.peer_rows(Results("", [], {}, runs=[first, alone, larger, its_peer]))
+    assert [row[5].split("×")[0] for row in table] == ["1.00", "2.00", "1.00", "5.00"]
 
 
 def test_another_checkpoint_is_refused(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnx_ir as ir
 import onnxruntime
 import pytest
 from hypothesis import example, given, settings
@@ -14,6 +15,7 @@ from vljepa_edge.calibration.fidelity import mean_cider, shift_agreement
 from vljepa_edge.calibration.formats import FORMATS
 from vljepa_edge.calibration.gate import follow, told_shifts
 from vljepa_edge.calibration.histogram import MagnitudeHistogram
+from vljepa_edge.calibration.insert import store_tables_small
 from vljepa_edge.calibration.ranges import METHODS, amax
 from vljepa_edge.calibration.recording import Recording
 from vljepa_edge.runtime.options import GateOptions
@@ -179,3 +181,31 @@ assert not {"torch", "transformers", "matplotlib"} & set(sys.modules)
 
     assert linear.POOL == pooling.NAME
     assert quantise.EXTERNAL_BYTES == onnx_export.EXTERNAL_BYTES
+
+
+def test_tables_that_float16_cannot_hold_stay_as_they_are() -> None:
+    """A mask's lowest number would become minus infinity; a rotary table loses nothing."""
+    rotary = np.linspace(-1, 1, 4096, dtype=np.float32).reshape(64, 64)
+    mask = np.where(np.tri(64, dtype=bool), 0, np.finfo(np.float32).min).astype(np.float32)
+    graph = helper.make_graph(
+        [
+            helper.make_node("Mul", ["x", "rotary"], ["turned"]),
+            helper.make_node("Add", ["turned", "mask"], ["y"]),
+        ],
+        "tables",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [64, 64])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, [64, 64])],
+        [
+            onnx.numpy_helper.from_array(rotary, "rotary"),
+            onnx.numpy_helper.from_array(mask, "mask"),
+        ],
+    )
+    model = ir.from_proto(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 20)]))
+    store_tables_small(model)
+    stored = model.graph.initializers
+    assert stored["mask"].dtype == ir.DataType.FLOAT and "rotary" not in stored
+    assert stored["rotary.float16"].dtype == ir.DataType.FLOAT16
+    session = onnxruntime.InferenceSession(ir.to_proto(model).SerializeToString())
+    found = session.run(None, {"x": np.ones((64, 64), np.float32)})[0]
+    np.testing.assert_allclose(found, rotary + mask, rtol=1e-3)
+    assert np.isfinite(found).all()

@@ -85,16 +85,19 @@ def peer_runs(results: Results) -> list[Run]:
 
 
 def peer_rows(results: Results) -> list[Row]:
-    """Each with its ratio to the first, by the means of alternated rounds.
+    """Each with its ratio to the first of its bundle, by the means of alternated rounds.
 
-    An encoder alone is held against the first one's encoder.
+    An encoder alone is held against the first one's encoder. Another bundle's peers begin where the
+    first subject comes again.
     """
     runs = peer_runs(results)
     rows = []
+    first = runs[0] if runs else None
     for run in runs:
+        first = run if first is None or run.subject == first.subject else first
         found = run.summary()
         parts = [run.summary(name).mean for name in ("encode_ms", "predict_ms", "window_ms")]
-        base = runs[0].summary(run.headline).mean
+        base = first.summary(run.headline).mean
         ratio = base / found.mean if base and found.mean else None
         alone = " (encoder)" if run.headline == "encode_ms" else ""
         cosine = number(run.counters.get("cosine"), 5)

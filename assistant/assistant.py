@@ -70,6 +70,7 @@ class Assistant:
         among: Sequence[str] = (),
     ) -> None:
         self.among = tuple(among)
+        self._owns_model = not isinstance(model, Model)
         self.model = model if isinstance(model, Model) else load(model)
         about = self.model.description
         self._bundle = BundleId(about.bundle_sha256, about.name, about.embedding_width)
@@ -158,13 +159,18 @@ class Assistant:
         return self.watcher.wait(timeout_s)
 
     def close(self) -> None:
-        """Stops watching, writes what is to be remembered, and lets everything go."""
+        """Stops watching, writes what is to be remembered, and lets everything go.
+
+        A model or memory that was given open stays open.
+        """
         self.watcher.stop()
         self._callbacks.shutdown()
         if self._recorder is not None:
             self._recorder.close()
         if self.memory is not None and self._owns_memory:
             self.memory.close()
+        if self._owns_model:
+            self.model.close()
 
     # ---- what it tells ----
 

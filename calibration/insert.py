@@ -90,8 +90,8 @@ def store_tables_small(model: ir.Model) -> None:
     """Stores tables that are no linear layer's in less.
 
     Embedding rows take 8 bits a value and a scale each, and are scaled once they are gathered;
-    other tables (rotary) become float16, cast back once, when a session opens, unless they hold what
-    float16 cannot (the lowest number of float32, in masks).
+    other tables (rotary) become float16, cast back once, when a session opens. What float16 cannot
+    hold (the lowest number of float32, in masks) stays as it is.
     """
     graph = model.graph
     inserter = _Inserter(graph, "int8")

@@ -180,6 +180,19 @@ def test_a_network_camera_is_lost_and_comes_back(model: Model) -> None:
     assert [state.state for state in states][:3] == ["watching", "lost", "watching"]
 
 
+def test_an_assistant_closes_the_model_that_it_opened(
+    model: Model, tiny_bundle: Path, clip: Path
+) -> None:
+    with Assistant(tiny_bundle, clip) as assistant:
+        assert assistant.wait(60)
+        own = assistant.model
+    with pytest.raises(ArgumentError, match="closed"):
+        own.embed_text(["a red car"])
+    with Assistant(model, clip) as assistant:
+        assert assistant.wait(60)
+    assert len(model.embed_text(["a red car"])) == 1  # a given one stays open
+
+
 def test_a_source_that_is_not_there(model: Model, tmp_path: Path) -> None:
     for place in (tmp_path / "none.mp4", 97, "rtsp://127.0.0.1:1/x"):
         with pytest.raises(SourceError):

@@ -62,7 +62,8 @@ def test_html_is_well_formed_and_self_contained() -> None:
     assert "nano &lt;int8&gt;" in page and "nano <int8>" not in page
     assert not re.search(r"(src|href)=\"(?!data:)|url\(|@import|<script", page)
     figures = re.findall(r"<svg.*?</svg>", page, flags=re.S)
-    assert len(figures) == 3
+    drawn = [figure for figure in figures if 'role="img"' in figure]
+    assert len(drawn) == 3 and len(figures) - len(drawn) == 2  # and the keys of two lines
     for figure in figures:
         ElementTree.fromstring(figure)
     assert "prefers-color-scheme:dark" in page and 'name="viewport"' in page
@@ -73,6 +74,10 @@ def test_plots_draw_what_they_are_given() -> None:
     circles = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', drawn)
     (x1, y1), (x2, y2) = [(float(x), float(y)) for x, y in circles]
     assert x1 < x2 and y1 > y2
+    many = plot([Series(str(i), [(0, i), (1, i)]) for i in range(14)], "x", "y")
+    lines = re.findall(r'<polyline [^>]*(stroke="[^/]*)/>', many)
+    keys = re.findall(r'<line x1="0" [^>]*(stroke="[^/]*)/>', many)
+    assert len(set(lines)) == 14 and keys == lines  # no two look alike
     bars = stacked_bars([("w", {"encode": 3.0, "predict": 1.0})], "ms")
     widths = [float(width) for width in re.findall(r'<rect [^>]*width="([\d.]+)"', bars)]
     assert widths[0] == pytest.approx(3 * widths[1], rel=0.01)

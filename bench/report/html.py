@@ -36,6 +36,8 @@ svg text{fill:var(--dim);font-size:11px}svg .mid{text-anchor:middle}svg .end{tex
 svg polyline{fill:none;stroke-width:1.8}svg .grid{stroke:var(--line);stroke-width:1}
 .legend{list-style:none;display:flex;flex-wrap:wrap;gap:2px 14px;margin:6px 0 0;padding:0;
 font-size:12.5px;color:var(--dim)}
+.legend .key{display:inline-block;width:24px;height:8px;margin-right:5px;vertical-align:middle}
+.key line{stroke-width:2.4}
 .legend i{display:inline-block;width:10px;height:10px;border-radius:2px;margin-right:5px}
 .scroll{overflow-x:auto;border:1px solid var(--line);border-radius:8px}
 table{border-collapse:collapse;width:100%;font-size:13.5px;font-variant-numeric:tabular-nums}
@@ -104,9 +106,15 @@ def _figures(results: Results, runs: Sequence[Run]) -> list[str]:
         figures.append(
             _figure("Latency distribution", plot(curves, "ms", "% of samples", log_x=True))
         )
-    bars = [(_title(run), medians) for run in runs if (medians := rows.stage_medians(run))]
-    if bars:
-        figures.append(_figure("Stages of a window", stacked_bars(bars, "ms, medians")))
+    bars: dict[str, list[tuple[str, dict[str, float]]]] = {}
+    for run in runs:
+        if medians := rows.stage_medians(run):
+            # A bundle has a plot, since another one's may take a hundred times as long.
+            bundle = run.subject.rpartition(" ")[0] or run.subject
+            bars.setdefault(bundle, []).append((_title(run), medians))
+    for bundle, of_bundle in bars.items():
+        title = f"Stages of a window: {bundle}" if len(bars) > 1 else "Stages of a window"
+        figures.append(_figure(title, stacked_bars(of_bundle, "ms, medians")))
     if shown:
         lines = [Series(_title(run), _thinned(run.samples[run.headline])) for run in shown]
         figures.append(_figure("Timeline", plot(lines, "% of the run", "ms", log_y=True)))

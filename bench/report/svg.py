@@ -13,6 +13,7 @@ from html import escape
 WIDTH, HEIGHT = 380, 250
 LEFT, RIGHT, TOP, BOTTOM = 46, 10, 10, 38
 COLOURS = 6
+DASHES = ("", "6 3", "2 3")
 
 
 @dataclass(frozen=True)
@@ -47,12 +48,17 @@ def plot(
         colour = f"var(--c{i % COLOURS})"
         places = [f"{to_x(x):.1f},{to_y(y):.1f}" for x, y in one.points]
         if one.line and len(places) > 1:
-            parts.append(f'<polyline points="{" ".join(places)}" stroke="{colour}"/>')
+            parts.append(f'<polyline points="{" ".join(places)}" stroke="{colour}"{_dash(i)}/>')
         if one.marks or len(places) == 1:
             for place in places:
                 x, y = place.split(",")
                 parts.append(f'<circle cx="{x}" cy="{y}" r="3.2" fill="{colour}"/>')
-    return _figure(parts, label, [one.name for one in series])
+    keys = [
+        '<svg class="key" viewBox="0 0 24 8">'
+        f'<line x1="0" x2="24" y1="4" y2="4" stroke="var(--c{i % COLOURS})"{_dash(i)}/></svg>'
+        for i in range(len(series))
+    ]
+    return _figure(parts, label, [one.name for one in series], keys)
 
 
 def stacked_bars(bars: Sequence[tuple[str, dict[str, float]]], unit: str, label: str = "") -> str:
@@ -81,7 +87,14 @@ def stacked_bars(bars: Sequence[tuple[str, dict[str, float]]], unit: str, label:
                 f'fill="{colour}"><title>{escape(name)} {value:.3g} {escape(unit)}</title></rect>'
             )
             at += value
-    return _figure(shapes, label, names, height)
+    keys = [f'<i style="background:var(--c{i % COLOURS})"></i>' for i in range(len(names))]
+    return _figure(shapes, label, names, keys, height)
+
+
+def _dash(number: int) -> str:
+    """Lines that share a colour differ by their dashes."""
+    dashes = DASHES[number // COLOURS % len(DASHES)]
+    return f' stroke-dasharray="{dashes}"' if dashes else ""
 
 
 def _axes(
@@ -109,11 +122,10 @@ def _axes(
     return parts
 
 
-def _figure(parts: list[str], label: str, names: Sequence[str], height: float = HEIGHT) -> str:
-    legend = "".join(
-        f'<li><i style="background:var(--c{i % COLOURS})"></i>{escape(name)}</li>'
-        for i, name in enumerate(names)
-    )
+def _figure(
+    parts: list[str], label: str, names: Sequence[str], keys: list[str], height: float = HEIGHT
+) -> str:
+    legend = "".join(f"<li>{key}{escape(name)}</li>" for key, name in zip(keys, names, strict=True))
     return (
         f'<svg viewBox="0 0 {WIDTH} {height:g}" role="img" aria-label="{escape(label)}">'
         + "".join(parts)

@@ -450,7 +450,7 @@ class Model:
 
 
 def load(path: str | os.PathLike[str] | None = None, **options: Any) -> Model:
-    """Opens a bundle folder or image; None is the packaged nano bundle.
+    """Opens a bundle folder or image; None is the packaged nano bundle, which is INT8.
 
     Options: backend ("ort", "openvino", "tensorrt", "auto": the fastest of them, found by a short
     trial that is kept, or "callback"), threads (of encode and predict, 0: all), decode_threads,

@@ -33,7 +33,7 @@ bundle: $(VENV)/.dev ## make the packaged bundle anew from checkpoints/nano, and
 
 test: test-python test-c ## install what tests need and run them all, Python and C
 
-test-all: test ## the same, and the checks at full size: 24 GiB of memory, 20 GB of disk
+test-all: test ## the same, and the checks at full size: 25 minutes more, 24 GiB of memory, 20 GB of disk
 	$(BIN)/python -m pytest -m full_size
 
 test-python: $(VENV)/.dev

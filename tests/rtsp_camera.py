@@ -9,7 +9,6 @@ import struct
 import threading
 import time
 from collections.abc import Sequence
-from types import TracebackType
 
 import cv2
 import numpy as np
@@ -51,17 +50,6 @@ class RtspCamera:
         for viewer in list(self._viewers):
             with contextlib.suppress(OSError):
                 viewer.shutdown(socket.SHUT_RDWR)
-
-    def __enter__(self) -> RtspCamera:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _accept(self) -> None:
         while True:

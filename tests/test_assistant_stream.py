@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -174,7 +175,7 @@ def test_a_network_camera_is_lost_and_comes_back(model: Model) -> None:
             assert min(abs(float(seen.mean()) - float(one.mean())) for one in pictures) < 2
         camera.close()
         wait_for(lambda: [state.state for state in states[-1:]] == ["lost"])
-        with RtspCamera(pictures, fps=20, port=camera.port) as again:
+        with closing(RtspCamera(pictures, fps=20, port=camera.port)) as again:
             wait_for(lambda: assistant.watcher.state.state == "watching")
             assert "PLAY" in again.methods
     assert [state.state for state in states][:3] == ["watching", "lost", "watching"]

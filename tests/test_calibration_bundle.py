@@ -166,6 +166,9 @@ def test_fp8_is_simulated_and_says_so(tiny_bundle: Path, tmp_path: Path) -> None
     graph = onnx.load(tmp_path / "fp8" / "x_encoder.onnx").graph
     stored = {i.name: i for i in graph.initializer}
     assert stored["blocks.0.fc1.weight.quantised"].data_type == onnx.TensorProto.FLOAT8E4M3FN
+    # Pixels and what they are multiplied with stay INT8: E4M3 has too few of their 256 values.
+    folded = stored["patch_embed.projection.weight.quantised"]
+    assert folded.data_type == onnx.TensorProto.INT8
     # Attention: queries, keys, values and the softmax's output, whose scale is 1/448.
     scales = {n.input[0]: n.input[1] for n in graph.node if n.op_type == "QuantizeLinear"}
     (softmax,) = (name for name in scales if name.endswith("Softmax"))

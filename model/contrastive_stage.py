@@ -12,10 +12,10 @@ from torch import Tensor
 
 from .. import world
 from .data import Batch, WorldBatches, batches
-from .losses import LossName, embedding_loss
+from .losses import LossName, embedding_loss, of_labels
 from .optimizers import Optimizers
 from .processes import ALONE, Processes
-from .recipe import Recipe, Stage
+from .recipe import LABEL_WEIGHTS, Recipe, Stage
 from .tokenizer import encode_batch
 from .training_log import Log, Progress, Save
 from .training_loop import TrainingLoop
@@ -23,6 +23,8 @@ from .vl_jepa import VLJEPA
 
 # Queries are padded to a multiple of this: a compiled Predictor is compiled once per length.
 QUERY_MULTIPLE = 16
+# From this share of a stage's steps on the Predictor sees all visual tokens.
+_ALL_SEEN_FROM = 2 / 3
 
 
 def contrastive_step(
@@ -34,10 +36,13 @@ def contrastive_step(
     generator: torch.Generator | None = None,
     processes: Processes = ALONE,
     autocast: bool = True,
+    labels: float = 0.0,
+    seen: Tensor | None = None,
 ) -> Tensor:
     """The loss of one batch, BF16 autocast by default; `frozen`: X-Encoder left as it is.
 
-    A clip is encoded once for all of its rows, and a text once for all rows that share it. Of
+    `labels` weighs the loss against label texts; `seen` int64 [K]: the visual tokens that the
+    Predictor looks at, None: all. A clip is encoded once for all of its rows, and a text once for all rows that share it. Of
     several processes each encodes its share of clips and texts, and all get the whole loss.
     """
     config = model.config
@@ -49,7 +54,10 @@ def contrastive_step(
     )
     padding = (0, -query_ids.shape[1] % QUERY_MULTIPLE)
     query_ids, query_mask = F.pad(query_ids, padding), F.pad(query_mask, padding)
-    number = {text: i for i, text in enumerate(dict.fromkeys([*batch.texts, *batch.negatives]))}
+    texts_of = [*batch.texts, *batch.negatives]
+    if labels:
+        texts_of += [text for kind in batch.label_texts for text in kind]
+    number = {text: i for i, text in enumerate(dict.fromkeys(texts_of))}
     ids, mask = encode_batch(
         tokenizer,
         list(number)[processes.share(len(number))],
@@ -60,7 +68,7 @@ def contrastive_step(
         with torch.set_grad_enabled(not frozen):
             visual = model.x_encoder(batch.frames[clips])
         query = model.predictor.embed_tokens(query_ids)
-        predicted = model.predictor(visual[batch.clips[own] - clips.start], query, query_mask)
+        predicted = model.predictor(visual[batch.clips[own] - clips.start], query, query_mask, seen)
         texts = model.y_encoder(ids, mask)
     predicted, texts = processes.gather(predicted), processes.gather(texts)
     rows = torch.tensor([number[text] for text in batch.texts])
@@ -69,7 +77,13 @@ def contrastive_step(
     if batch.negatives:
         extra = texts[torch.tensor([number[text] for text in batch.negatives])]
         extra_same = batch.keys[:, None] == batch.negative_keys[None]
-    return embedding_loss(
+    told = predicted.new_zeros(())
+    if labels:
+        vocabularies = [texts[[number[text] for text in kind]] for kind in batch.label_texts]
+        told = labels * of_labels(
+            predicted, batch.labels, vocabularies, LABEL_WEIGHTS, model.logit_scale
+        )
+    return told + embedding_loss(
         loss,
         predicted,
         texts[rows],
@@ -79,6 +93,20 @@ def contrastive_step(
         extra_same=extra_same,
         generator=generator,
     )
+
+
+def _some_tokens(
+    model: VLJEPA, batch: Batch, share: float, generator: torch.Generator
+) -> Tensor:
+    """Random visual tokens, the same ones of all clips, in order: int64 [K].
+
+    Fewer tokens, more clips a second (FLIP, arXiv 2212.00794, does so with an image encoder).
+    """
+    time, _, height, width = batch.frames.shape[1:]
+    c = model.config.x_encoder
+    tokens = time // c.tubelet * (height // c.patch) * (width // c.patch)
+    chosen = torch.randperm(tokens, generator=generator)[: max(1, round(share * tokens))]
+    return chosen.sort().values
 
 
 def train_contrastive(
@@ -112,9 +140,14 @@ def train_contrastive(
     def loss_of(batch: Batch, step: int) -> tuple[Tensor, int]:
         generator = torch.Generator().manual_seed(recipe.seed * 1_000_003 + step)
         frozen = stage.x_encoder_lr == 0
+        labels = stage.labels if stage.loss == "infonce" else 0.0
+        seen = None
+        if stage.visual_share < 1 and step < _ALL_SEEN_FROM * stage.steps:
+            seen = _some_tokens(model, batch, stage.visual_share, generator)
         loss = contrastive_step(
-            model, tokenizer, batch, frozen, stage.loss, generator, processes, recipe.autocast
-        )
+            model, tokenizer, batch, frozen, stage.loss, generator, processes, recipe.autocast,
+            labels, seen,
+        )  # fmt: skip
         return loss, len(batch.texts)
 
     loop = TrainingLoop(

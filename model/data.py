@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from .. import world
+from .losses import NO_LABEL
 
 Task = Literal["image", "video", "query"]
 CAPTION_QUERY = "what is happening?"
@@ -33,6 +34,8 @@ _KIND_WEIGHT = {
     "role": 2.0,
     "next": 1.0,
 }
+# Kinds of questions whose answer is a label text, or says the same.
+_LABELLED = frozenset({"object", "motion"})
 _OF_MOTION = frozenset({"motion", "next", "role"})
 
 
@@ -41,7 +44,8 @@ class Batch:
     """`frames` uint8 [B,T,3,H,W] and R rows: a query, its target text, and which clip it asks.
 
     `clips` int64 [R]; `keys` int64 [R] tell which rows mean the same; `negatives` are wrong texts
-    [X] with their keys.
+    [X] with their keys. `labels` int64 [R,kinds] tell a row's label text of each kind among the
+    whole vocabularies `label_texts`, or `NO_LABEL`.
     """
 
     frames: Tensor
@@ -51,12 +55,23 @@ class Batch:
     keys: Tensor
     negatives: list[str]
     negative_keys: Tensor
+    labels: Tensor
+    label_texts: tuple[tuple[str, ...], ...]
 
 
 def meaning(query_kind: str, canonical: str) -> int:
     """A 63-bit key of a meaning: two texts with one key are no negatives of each other."""
     digest = hashlib.blake2b(f"{query_kind}|{canonical}".encode(), digest_size=8).digest()
     return int.from_bytes(digest, "little") >> 1
+
+
+def label_row(
+    scene: world.Scene, config: world.WorldConfig, kinds: Sequence[str] = world.LABEL_KINDS
+) -> list[int]:
+    """The scene's labels of some kinds, `NO_LABEL` for the others."""
+    known = world.labels_of(scene, config)
+    told = (known[kind] if kind in kinds else None for kind in world.LABEL_KINDS)
+    return [NO_LABEL if label is None else label for label in told]
 
 
 def variants(
@@ -102,19 +117,24 @@ class WorldBatches(Dataset[Batch]):
         queries: list[str] = []
         texts: list[str] = []
         keys: list[int] = []
+        labels: list[list[int]] = []
         wrong: dict[str, int] = {}
+        told = [k for k in world.LABEL_KINDS if self.task != "image" or k != "motion"]
         for i in range(self.batch):
             clip = self._clip(step * self.batch + i, rng)
             frames.append(clip.frames)
             queries.append(self._caption_query(rng))
             texts.append(self._caption(clip.scene, rng))
             keys.append(meaning("caption", self._canonical(clip.scene)))
+            labels.append(label_row(clip.scene, self.config, told))
             for scene in variants(clip.scene, self.config, rng, self._wrong_motions()):
                 wrong[self._caption(scene, rng)] = meaning("caption", self._canonical(scene))
             for question in self._questions(clip.scene, rng):
                 queries.append(question.query)
                 texts.append(question.answer)
                 keys.append(meaning("answer", question.answer))
+                kinds = [question.kind] if question.kind in _LABELLED else []
+                labels.append(label_row(clip.scene, self.config, kinds))
                 others = [text for text in question.candidates if text != question.answer]
                 for j in rng.permutation(len(others))[:WRONG_ANSWERS]:
                     wrong[others[int(j)]] = meaning("answer", others[int(j)])
@@ -132,6 +152,8 @@ class WorldBatches(Dataset[Batch]):
             torch.tensor(keys),
             list(wrong),
             torch.tensor(list(wrong.values()), dtype=torch.int64),
+            torch.tensor(labels),
+            tuple(world.label_texts(self.config).values()),
         )
 
     def _clip(self, index: int, rng: np.random.Generator) -> world.Clip:

@@ -3,6 +3,7 @@ regularisers against collapse), and the Y-Decoder's cross-entropy."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal, get_args
 
 import torch
@@ -13,6 +14,8 @@ LossName = Literal["infonce", "cosine", "l1", "l2", "vicreg", "sigreg"]
 LOSSES: tuple[LossName, ...] = get_args(LossName)
 
 MAX_LOGIT_SCALE = 4.6052  # ln 100
+# A row that has no label of a kind.
+NO_LABEL = -100
 
 # VICReg (arXiv 2105.04906, section 4.2): weights of invariance, variance and covariance.
 _VICREG_WEIGHTS = (25.0, 25.0, 1.0)
@@ -52,6 +55,26 @@ def info_nce(
         rows = torch.cat((logits, more), 1)
     labels = torch.arange(len(predicted), device=predicted.device)
     return (F.cross_entropy(rows, labels) + F.cross_entropy(logits.T, labels)) / 2
+
+
+def of_labels(
+    rows: Tensor,
+    labels: Tensor,
+    texts: Sequence[Tensor],
+    weights: Sequence[float],
+    logit_scale: Tensor,
+) -> Tensor:
+    """Cross-entropy of unit rows [R,E] against whole vocabularies of label texts: one unit [V,E] a
+    kind, its true text in `labels` int64 [R,kinds], `NO_LABEL` where there is none; weighted sum
+    over kinds of the mean over the rows that have one."""
+    scale = logit_scale.clamp(max=MAX_LOGIT_SCALE).exp()
+    loss = rows.new_zeros(())
+    for kind, (vocabulary, weight) in enumerate(zip(texts, weights, strict=True)):
+        known = (labels[:, kind] != NO_LABEL).nonzero()[:, 0]
+        if len(known):
+            logits = scale * rows[known] @ vocabulary.T
+            loss = loss + weight * F.cross_entropy(logits, labels[known, kind])
+    return loss
 
 
 def cosine(predicted: Tensor, target: Tensor) -> Tensor:

@@ -37,9 +37,19 @@ class Predictor(nn.Module):
         return self._tables[0][:length], self._tables[1][:length]
 
     def hidden(
-        self, visual_tokens: Tensor, query_embeddings: Tensor, query_mask: Tensor
+        self,
+        visual_tokens: Tensor,
+        query_embeddings: Tensor,
+        query_mask: Tensor,
+        seen: Tensor | None = None,
     ) -> tuple[Tensor, Tensor]:
-        """The tokens after the last norm [B,N+L,W] and the pooling mask [B,N+L]."""
+        """The tokens after the last norm [B,N+L,W] and the pooling mask [B,N+L].
+
+        `seen` int64 [K]: the visual tokens that are looked at, in their own places; then N is K.
+        """
+        places = visual_tokens.shape[1]
+        if seen is not None:
+            visual_tokens = visual_tokens[:, seen]
         batch, visual, _ = visual_tokens.shape
         length = query_embeddings.shape[1]
         query = query_embeddings if self.query_proj is None else self.query_proj(query_embeddings)
@@ -50,7 +60,10 @@ class Predictor(nn.Module):
         if self.config.causal:
             later = torch.full((visual + length, visual + length), HIDDEN, device=x.device)
             bias = bias + later.triu(1)
-        cos, sin = self.tables(visual + length)
+        cos, sin = self.tables(places + length)
+        if seen is not None:
+            at = torch.cat((seen, torch.arange(places, places + length, device=seen.device)))
+            cos, sin = cos[at], sin[at]
         for layer in self.layers:
             x = layer(x, cos, sin, bias)
         if self.config.pooling == "query":
@@ -60,8 +73,13 @@ class Predictor(nn.Module):
         return self.norm(x), mask
 
     def forward(
-        self, visual_tokens: Tensor, query_embeddings: Tensor, query_mask: Tensor
+        self,
+        visual_tokens: Tensor,
+        query_embeddings: Tensor,
+        query_mask: Tensor,
+        seen: Tensor | None = None,
     ) -> Tensor:
-        """[B,N,D], [B,L,W], 1/0 [B,L] -> unit predicted embeddings [B,E]."""
-        x, mask = self.hidden(visual_tokens, query_embeddings, query_mask)
+        """[B,N,D], [B,L,W], 1/0 [B,L] -> unit predicted embeddings [B,E]. `seen`: as `hidden`'s,
+        in training."""
+        x, mask = self.hidden(visual_tokens, query_embeddings, query_mask, seen)
         return F.normalize(self.out_proj(masked_mean(x, mask)).float(), dim=-1)

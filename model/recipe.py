@@ -9,6 +9,11 @@ from .data import Task
 from .losses import LossName
 
 
+# Weights of the label texts' kinds, as `world.LABEL_KINDS` has them: object, motion, colour, count,
+# size. Those that few captions tell count less.
+LABEL_WEIGHTS = (1.0, 1.0, 0.3, 0.3, 0.1)
+
+
 @dataclass(frozen=True)
 class EncoderStage:
     """One stretch of the X-Encoder's own training on the truth of every patch."""
@@ -27,7 +32,9 @@ class Stage:
 
     `y_encoder_lr` and `x_encoder_lr` multiply the learning rate of those components; an X-Encoder
     at 0 is frozen, as in the paper. Each of the `batch` clips has its caption and `questions`
-    questions.
+    questions. `labels` weighs the loss against label texts, which goes with InfoNCE alone. Until
+    the last third of the steps the Predictor sees `visual_share` of the visual tokens, others in
+    each step.
     """
 
     task: Task
@@ -40,6 +47,8 @@ class Stage:
     x_encoder_lr: float = 0.0
     questions: int = 0
     loss: LossName = "infonce"
+    labels: float = 1.0
+    visual_share: float = 1.0
 
 
 @dataclass(frozen=True)
@@ -49,6 +58,8 @@ class TextStage:
     steps: int
     batch: int
     learning_rate: float
+    # Weight of the loss against label texts.
+    labels: float = 1.0
 
 
 @dataclass(frozen=True)

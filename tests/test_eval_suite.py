@@ -16,7 +16,7 @@ from conftest import Cli
 from vljepa_edge.bench.tasks.answering import answer, anticipate
 from vljepa_edge.bench.tasks.captioning import caption
 from vljepa_edge.bench.tasks.classification import classify
-from vljepa_edge.bench.tasks.context import Context
+from vljepa_edge.bench.tasks.context import MOTION_QUERY, OBJECT_QUERY, Context
 from vljepa_edge.bench.tasks.judge import Judged, open_judged
 from vljepa_edge.bench.tasks.retrieval import retrieve
 from vljepa_edge.bench.tasks.score import interval, score
@@ -83,14 +83,27 @@ def teach_captions(context: Context, oracle: Oracle, text: object, splits: Seque
             oracle.taught[clip.frames.tobytes(), world.CAPTION_QUERIES[0]] = said
 
 
+def teach_labels(context: Context, oracle: Oracle, right: bool, splits: Sequence[str]) -> None:
+    texts = world.label_texts(context.config)
+    for split in splits:
+        for i in range(4 * context.clips):
+            clip = world.sample_clip(context.seed, i, context.config, split=split)
+            labels = world.labels_of(clip.scene, context.config)
+            for kind, query in (("object", OBJECT_QUERY), ("motion", MOTION_QUERY)):
+                told = texts[kind][(labels[kind] or 0) - (not right)]
+                oracle.taught[clip.frames.tobytes(), query] = told
+
+
 def test_who_knows_all_scores_all() -> None:
     """Right answers give full marks, and wrong ones of the same form none."""
     for version in (1, 2):
         seen, oracle = context(version)
         right = lambda c: world.motion_object_caption(c.scene.object, c.scene.motion)  # noqa: E731
         teach_captions(seen, oracle, right, ("test", "pairs", "style"))
+        teach_labels(seen, oracle, True, ("test", "pairs", "style"))
         assert set(by_name(classify(seen)).values()) == {1.0}
         blind, oracle = context(version)
+        teach_labels(blind, oracle, False, ("test", "pairs", "style"))
         wrong = lambda c: world.motion_object_caption("tree", "blink")  # noqa: E731
         teach_captions(blind, oracle, wrong, ("test", "pairs", "style"))
         found = by_name(classify(blind))

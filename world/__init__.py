@@ -15,6 +15,7 @@ from .captions import (
     other_phrase,
 )
 from .clips import Clip, sample_clip, sample_image, window_times
+from .labels import LABEL_KINDS, label_texts, labels_of
 from .motions import is_event_of_two
 from .patches import PatchTruth, patch_truth
 from .placing import pick
@@ -38,6 +39,7 @@ __all__ = [
     "EVENTS_V2",
     "HELD_OUT_SYNONYMS",
     "HELD_OUT_VERBS",
+    "LABEL_KINDS",
     "MOTIONS_V1",
     "OBJECTS",
     "RELATIONS",
@@ -68,6 +70,8 @@ __all__ = [
     "image_caption",
     "is_event_of_two",
     "is_held_out_pair",
+    "label_texts",
+    "labels_of",
     "make_stream",
     "motion_object_caption",
     "next_step",

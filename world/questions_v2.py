@@ -132,12 +132,13 @@ def questions_v2(
         name = absent(rng, scene, config, pick(rng, NEGATIVES))
         ask((presence_query(rng, name),), "no", ("yes", "no"), "presence")
 
+    answer = with_article(noun) if one else noun
+    wrong = [absent(rng, scene, config, pick(rng, NEGATIVES)) for _ in range(2 * _WRONG)]
+    texts = [with_article(name) if one else plural(name) for name in wrong]
+    forms = ("which object is it?", "what is it?", "name the object")
     if scene.other is None and not scene.distractors:
-        answer = with_article(noun) if one else noun
-        wrong = [absent(rng, scene, config, pick(rng, NEGATIVES)) for _ in range(2 * _WRONG)]
-        texts = [with_article(name) if one else plural(name) for name in wrong]
-        forms = ("which object is it?", "what is it?", "name the object", "what is shown?")
-        ask(forms, answer, mixed(rng, answer, texts), "object")
+        forms = (*forms, "what is shown?")
+    ask(forms, answer, mixed(rng, answer, texts), "object")
     if scene.colour is not None and not any(d.object == scene.object for d in scene.distractors):
         forms = (f"what colour {be} the {noun}?", f"which colour {be} the {noun}?")
         ask(forms, scene.colour, tuple(COLOURS), "colour")

@@ -45,7 +45,7 @@ def judge(
         reference, c.name, "PyTorch reference", "fp32", c.image_size, c.frames, c.fps, c.stride
     )
     context = Context(judged, config, clips, seed)
-    objects, motions, both = classify(context, ("test",))
+    objects, motions, both, _ = classify(context, ("test",))
     kinds = [row for row in answer(context) if not row.name.startswith("presence, average")]
     return {
         "objects": objects,

@@ -15,6 +15,8 @@ Floats = npt.NDArray[np.float32]
 Progress = Callable[[str], None]
 
 CAPTION_QUERY = world.CAPTION_QUERIES[0]
+OBJECT_QUERY = "which object is it?"
+MOTION_QUERY = "how does it move?"
 # Clips rendered and embedded together.
 BATCH = 64
 
@@ -22,11 +24,14 @@ BATCH = 64
 @dataclass(frozen=True)
 class Pool:
     """Clips of one split with captions that all differ in meaning: truth, one random phrasing
-    each, and the embedding predicted for the caption query, float32 [clips, E]."""
+    each, and the embeddings float32 [clips, E] predicted for the caption query, for "which object
+    is it?" and for "how does it move?"."""
 
     scenes: list[world.Scene]
     captions: list[str]
     embeddings: Floats
+    objects: Floats
+    motions: Floats
 
 
 @dataclass
@@ -62,11 +67,11 @@ class Context:
                 captions.append(clip.caption)
                 batch.append(clip.frames)
                 if len(batch) == BATCH or len(scenes) == self.clips:
-                    frames = np.stack(batch)
-                    rows.append(self.judged.embedder.embed_video(frames, CAPTION_QUERY))
+                    queries = [(CAPTION_QUERY, OBJECT_QUERY, MOTION_QUERY)] * len(batch)
+                    rows += self.judged.embedder.embed_queries(np.stack(batch), queries)
                     batch = []
                     self.progress(f"{split}: {len(scenes)} of {self.clips} clips")
-            self._pools[split] = Pool(scenes, captions, np.concatenate(rows))
+            self._pools[split] = Pool(scenes, captions, *np.stack(rows, 1))
         return self._pools[split]
 
     def texts(self, texts: Sequence[str]) -> Floats:

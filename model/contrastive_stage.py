@@ -42,8 +42,9 @@ def contrastive_step(
     """The loss of one batch, BF16 autocast by default; `frozen`: X-Encoder left as it is.
 
     `labels` weighs the loss against label texts; `seen` int64 [K]: the visual tokens that the
-    Predictor looks at, None: all. A clip is encoded once for all of its rows, and a text once for all rows that share it. Of
-    several processes each encodes its share of clips and texts, and all get the whole loss.
+    Predictor looks at, None: all. A clip is encoded once for all of its rows, and a text once for
+    all rows that share it. Of several processes each encodes its share of clips and texts, and all
+    get the whole loss.
     """
     config = model.config
     clips = processes.share(len(batch.frames))
@@ -95,9 +96,7 @@ def contrastive_step(
     )
 
 
-def _some_tokens(
-    model: VLJEPA, batch: Batch, share: float, generator: torch.Generator
-) -> Tensor:
+def _some_tokens(model: VLJEPA, batch: Batch, share: float, generator: torch.Generator) -> Tensor:
     """Random visual tokens, the same ones of all clips, in order: int64 [K].
 
     Fewer tokens, more clips a second (FLIP, arXiv 2212.00794, does so with an image encoder).

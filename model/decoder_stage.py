@@ -114,7 +114,7 @@ def decoder_texts(
             sources.append(world.image_caption(scene, rng))
             targets.append(world.canonical_image_caption(scene))
         else:
-            questions = [q for q in world.questions(scene, rng) if q.kind != "caption"]
+            questions = [q for q in world.questions(scene, rng, config) if q.kind != "caption"]
             question = questions[int(rng.integers(len(questions)))]
             sources.append(question.answer)
             targets.append(question.answer)

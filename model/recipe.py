@@ -8,7 +8,6 @@ from typing import Literal
 from .data import Task
 from .losses import LossName
 
-
 # Weights of the label texts' kinds, as `world.LABEL_KINDS` has them: object, motion, colour, count,
 # size. Those that few captions tell count less.
 LABEL_WEIGHTS = (1.0, 1.0, 0.3, 0.3, 0.1)
@@ -100,15 +99,15 @@ def nano_recipe(scale: float = 1.0) -> Recipe:
         return max(2, round(count * scale))
 
     return Recipe(
-        text=TextStage(steps=steps(600), batch=384, learning_rate=2e-3),
+        text=TextStage(steps=steps(900), batch=512, learning_rate=2e-3),
         encoder=(
-            EncoderStage("image", steps(1600), 128, 1e-3),
-            EncoderStage("video", steps(1600), 96, 1e-3, cosine=True),
+            EncoderStage("image", steps(1800), 128, 1e-3),
+            EncoderStage("video", steps(2500), 96, 1e-3, cosine=True),
         ),
         stages=(
-            Stage("image", steps(1000), 96, 1e-3, 0.05, questions=1),
+            Stage("image", steps(700), 96, 1e-3, 0.05, questions=1),
             Stage("video", steps(60), 96, 1e-3, 0.05),
-            Stage("query", steps(1500), 64, 1e-3, 0.05, questions=2, cosine=True),
+            Stage("query", steps(2800), 64, 1e-3, 0.05, questions=3, cosine=True, visual_share=0.5),
         ),
         decoder=DecoderStage(steps=steps(3400), batch=256, learning_rate=2e-3, noise=0.8),
     )

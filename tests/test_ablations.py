@@ -51,13 +51,16 @@ def test_the_plan_changes_one_thing_at_a_time(given: Path) -> None:
         for name, label in (
             ("pretraining", "all stages"),
             ("multiplier", "x0.05"),
-            ("loss", "infonce"),
+            ("labels", "with label texts"),
             ("attention", "bidirectional"),
         )
         for variant in ABLATIONS[name](base).variants
         if variant.label == label
     }
     assert len(same) == 1
+    # Losses are compared without the label texts, which go with InfoNCE alone.
+    (plain,) = [v for v in ABLATIONS["loss"](base).variants if v.label == "infonce"]
+    assert {stage.labels for stage in plain.recipe.stages} == {0.0}
 
 
 def test_causal_is_causal_and_stays_here(given: Path, tmp_path: Path) -> None:
@@ -90,15 +93,15 @@ def test_runs_are_real_and_resume(
     told = capsys.readouterr()
     assert "tokens: query" in told.err
     runs = sorted((tmp_path / "runs").iterdir())
-    assert len(runs) == 5
+    assert len(runs) == 6
     for home in runs:
         assert {file.name for file in home.iterdir()} == {"log.csv", "result.json"}
         assert (home / "log.csv").read_text().count("query,") >= 1
     stored = json.loads((tmp_path / "ablations.json").read_text())
     assert stored["about"]["world"] == 2
     assert set(stored["ablations"]) == {"attention", "objective"}  # nothing asked for is lost
-    (embedding, tokens, deeper) = stored["ablations"]["objective"]
-    assert embedding["clips"] == tokens["clips"] > 0
+    (embedding, labelled, tokens, deeper) = stored["ablations"]["objective"]
+    assert embedding["clips"] == labelled["clips"] == tokens["clips"] > 0
     assert deeper["trained"] > tokens["trained"]
     assert {"of 100", "CIDEr", "captions"} == set(tokens["scores"])
     assert all(0 <= tokens["scores"][m]["value"] <= 10 for m in tokens["scores"])

@@ -125,11 +125,12 @@ def multiplier(base: Base) -> Ablation:
 
 
 def loss(base: Base) -> Ablation:
-    """InfoNCE and what has no negatives. Losses without a guard need a Y-Encoder that stays."""
+    """InfoNCE, without label texts, and what has no negatives. Losses without a guard need a
+    Y-Encoder that stays."""
     frozen: tuple[LossName, ...] = ("cosine", "l1", "l2")
     guarded: tuple[LossName, ...] = ("vicreg", "sigreg")
-    variants = [base.variant("infonce")]
-    variants.append(base.stages("infonce, Y-Encoder frozen", y_encoder_lr=0.0))
+    variants = [base.stages("infonce", labels=0.0)]
+    variants.append(base.stages("infonce, Y-Encoder frozen", y_encoder_lr=0.0, labels=0.0))
     variants += [
         base.stages(f"{name}, Y-Encoder frozen", y_encoder_lr=0.0, loss=name) for name in frozen
     ]
@@ -146,6 +147,29 @@ def loss(base: Base) -> Ablation:
             for metric in ("both", "retrieval")
         ),
     )
+
+
+def labels(base: Base) -> Ablation:
+    """The label texts beside InfoNCE, which the paper doesn't have."""
+    return Ablation(
+        "labels",
+        "What do label texts buy beside InfoNCE?",
+        "Not in the paper: its batches of 24,000 hold every kind of negative already.",
+        (
+            base.variant("with label texts"),
+            base.stages("without, but in the text stage", labels=0.0),
+            plain(base, "without any"),
+        ),
+        (),
+    )
+
+
+def plain(base: Base, label: str, **changes: object) -> Variant:
+    """The base with InfoNCE alone, as the paper has it."""
+    variant = base.stages(label, labels=0.0)
+    text = dataclasses.replace(variant.recipe.text, labels=0.0)
+    recipe = dataclasses.replace(variant.recipe, text=text)
+    return dataclasses.replace(variant, recipe=recipe, **changes)  # type: ignore[arg-type]
 
 
 def attention(base: Base) -> Ablation:
@@ -181,6 +205,8 @@ def objective(base: Base) -> Ablation:
     """Embeddings or tokens: captions by what is written, classification by the nearest text, or by
     the likeliest."""
     own, text = base.config.predictor.transformer.layers, base.config.y_encoder.transformer.layers
+    alone = plain(base, "embedding").recipe
+    alone = dataclasses.replace(alone, decoder=base.recipe.decoder)
     deeper = base.predictor(f"tokens, {own + text} layers", layers=own + text)
     return Ablation(
         "objective",
@@ -189,7 +215,8 @@ def objective(base: Base) -> Ablation:
         "trained parameters (section 4.4). The token model's class is the candidate of lowest "
         "perplexity; its caption is what it writes.",
         (
-            base.variant("embedding", recipe=base.recipe, metrics=GENERATIVE),
+            base.variant("embedding", recipe=alone, metrics=GENERATIVE),
+            base.variant("embedding, label texts", recipe=base.recipe, metrics=GENERATIVE),
             base.variant("tokens", objective="tokens", metrics=GENERATIVE),
             # The Y-Encoder learns too, if slowly: as many layers more make up for it.
             dataclasses.replace(deeper, objective="tokens", metrics=GENERATIVE),
@@ -202,6 +229,7 @@ ABLATIONS: dict[str, Callable[[Base], Ablation]] = {
     "pretraining": pretraining,
     "multiplier": multiplier,
     "loss": loss,
+    "labels": labels,
     "attention": attention,
     "depth": depth,
     "objective": objective,

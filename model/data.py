@@ -10,6 +10,7 @@ from typing import Literal
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
@@ -34,6 +35,8 @@ _KIND_WEIGHT = {
     "role": 2.0,
     "next": 1.0,
 }
+# Share of the query stage's clips at a half or a quarter of the frame rate.
+_SLOW_SHARE = 0.12
 # Kinds of questions whose answer is a label text, or says the same.
 _LABELLED = frozenset({"object", "motion"})
 _OF_MOTION = frozenset({"motion", "next", "role"})
@@ -90,6 +93,11 @@ def variants(
             yield dataclasses.replace(scene, motion=motion)
 
 
+def held(frames: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:
+    """uint8 [T,H,W,3] as a camera of a lower rate shows it: each frame `times` times."""
+    return frames[np.arange(len(frames)) // times * times]
+
+
 class WorldBatches(Dataset[Batch]):
     """Batch `step` of a stage: each of `batch` clips has its caption and `questions` questions."""
 
@@ -122,7 +130,8 @@ class WorldBatches(Dataset[Batch]):
         told = [k for k in world.LABEL_KINDS if self.task != "image" or k != "motion"]
         for i in range(self.batch):
             clip = self._clip(step * self.batch + i, rng)
-            frames.append(clip.frames)
+            slow = self.task == "query" and rng.random() < _SLOW_SHARE
+            frames.append(held(clip.frames, 2 ** int(rng.integers(1, 3))) if slow else clip.frames)
             queries.append(self._caption_query(rng))
             texts.append(self._caption(clip.scene, rng))
             keys.append(meaning("caption", self._canonical(clip.scene)))

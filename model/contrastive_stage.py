@@ -3,6 +3,7 @@ loss."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -23,8 +24,23 @@ from .vl_jepa import VLJEPA
 
 # Queries are padded to a multiple of this: a compiled Predictor is compiled once per length.
 QUERY_MULTIPLE = 16
+# Texts of so many lengths go through the Y-Encoder in turn.
+_LENGTHS = 4
 # From this share of a stage's steps on the Predictor sees all visual tokens.
 _ALL_SEEN_FROM = 2 / 3
+
+
+def embed_texts(model: VLJEPA, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
+    """Unit embeddings [len(texts),E]; short texts go apart from long ones: less is padded."""
+    c = model.config
+    ids, mask = encode_batch(tokenizer, texts, c.y_encoder.max_tokens, c.special_tokens)
+    lengths = mask.sum(1).long()
+    order = lengths.argsort(stable=True)
+    parts = []
+    for rows in order.chunk(_LENGTHS):
+        longest = int(lengths[rows].max())
+        parts.append(model.y_encoder(ids[rows, :longest], mask[rows, :longest]))
+    return torch.cat(parts)[order.argsort()]
 
 
 def contrastive_step(
@@ -59,18 +75,13 @@ def contrastive_step(
     if labels:
         texts_of += [text for kind in batch.label_texts for text in kind]
     number = {text: i for i, text in enumerate(dict.fromkeys(texts_of))}
-    ids, mask = encode_batch(
-        tokenizer,
-        list(number)[processes.share(len(number))],
-        config.y_encoder.max_tokens,
-        config.special_tokens,
-    )
+    own_texts = list(number)[processes.share(len(number))]
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         with torch.set_grad_enabled(not frozen):
             visual = model.x_encoder(batch.frames[clips])
         query = model.predictor.embed_tokens(query_ids)
         predicted = model.predictor(visual[batch.clips[own] - clips.start], query, query_mask, seen)
-        texts = model.y_encoder(ids, mask)
+        texts = embed_texts(model, tokenizer, own_texts)
     predicted, texts = processes.gather(predicted), processes.gather(texts)
     rows = torch.tensor([number[text] for text in batch.texts])
     same = (batch.keys[:, None] == batch.keys[None]) | (rows[:, None] == rows[None])

@@ -47,8 +47,9 @@ def absent(rng: np.random.Generator, scene: Scene, config: WorldConfig, negative
         offered = kin(scene.object, config.objects)
     elif negatives != "random":
         raise ValueError(f"unknown negatives {negatives!r}; one of {', '.join(NEGATIVES)}")
-    free = [name for name in offered if name not in scene.names()]
-    return pick(rng, free or [name for name in config.objects if name not in scene.names()])
+    seen = scene.names()
+    free = [name for name in offered if name not in seen]
+    return pick(rng, free or [name for name in config.objects if name not in seen])
 
 
 def presence_query(rng: np.random.Generator, name: str) -> str:

@@ -1,4 +1,4 @@
-"""What SmoothQuant and bias correction buy, each switched on alone and together."""
+"""What SmoothQuant, bias correction and outlier channels buy, each alone and all together."""
 
 from __future__ import annotations
 
@@ -11,10 +11,12 @@ from .sensitivity import Judge, Measure
 
 Progress = Callable[[str, int, int], None]
 VARIANTS = (
-    ("plain", False, False),
-    ("bias correction", False, True),
-    ("SmoothQuant", True, False),
-    ("SmoothQuant, bias correction", True, True),
+    ("plain", False, False, False),
+    ("bias correction", False, True, False),
+    ("SmoothQuant", True, False, False),
+    ("SmoothQuant, bias correction", True, True, False),
+    ("outlier channels", False, False, True),
+    ("SmoothQuant, bias correction, outlier channels", True, True, True),
 )
 
 
@@ -34,8 +36,10 @@ def ablate(calibrator: Calibrator, windows: int, progress: Progress | None = Non
         other = Calibrator(calibrator.folder, settings)
         other.observe(progress=progress)
         judge = Judge(other, windows)
-        for name, smoothed, corrected in VARIANTS:
+        for name, smoothed, corrected, outliers in VARIANTS:
             if smoothed == smooth:
-                other.settings = dataclasses.replace(settings, bias_correction=corrected)
+                other.settings = dataclasses.replace(
+                    settings, bias_correction=corrected, outliers=outliers
+                )
                 results.append(Variant(name, judge.of_schemes({})))
     return results

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
+from . import outliers
 from .formats import FORMATS, Format
 from .insert import PIXEL_OFFSET, Scheme
 from .linear import LinearLayer
@@ -12,14 +15,20 @@ from .observe import InputStatistics
 
 
 def correction(
-    layer: LinearLayer, statistics: InputStatistics, scheme: Scheme, amax: float, target: Format
+    layer: LinearLayer,
+    statistics: InputStatistics,
+    scheme: Scheme,
+    amax: float,
+    target: Format,
+    floats: Sequence[int] = (),
 ) -> npt.NDArray[np.float32]:
-    """What to add to the layer's output [out] so that its mean is that of float.
+    """What to add to the layer's output [out] so that its mean is that of float; `floats` are input
+    channels that lose nothing.
 
     E[x W - Q(x) Q(W)] = E[x] (W - Q(W)) + E[x - Q(x)] Q(W); the second from sampled rows.
     """
     number_format = FORMATS[layer.stored_as(target)]
-    weight = layer.array.astype(np.float64)
+    weight = outliers.rest(layer.array, floats).astype(np.float64)
     largest = np.abs(weight).max(0)
     steps = np.where(largest > 0, largest / number_format.largest, 1.0)
     rounded = number_format.fake(weight, steps)

@@ -9,7 +9,7 @@ take the same graph.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -20,6 +20,7 @@ import onnx_ir as ir
 from ..export.errors import ExportError
 from .formats import FORMATS, Array, Format
 from .linear import (
+    OUTLIERS,
     WEIGHT_INPUT,
     AttentionProduct,
     LinearLayer,
@@ -30,6 +31,7 @@ from .linear import (
     stayed_float,
     weight_array,
 )
+from .outliers import rest
 
 # 8-bit weights and input; 8-bit weights alone; all float.
 Scheme = Literal["full", "weights", "float"]
@@ -43,11 +45,13 @@ _SMALL_TABLE = 2048
 
 @dataclass(frozen=True)
 class LayerPlan:
-    """How one layer is stored. `amax`: of its input, for scheme `full`. `bias`: added to it."""
+    """How one layer is stored. `amax`: of its input, for scheme `full`. `bias`: added to it.
+    `outliers`: channels of its input that stay float."""
 
     scheme: Scheme
     amax: float = 0.0
     bias: npt.NDArray[np.float32] | None = None
+    outliers: tuple[int, ...] = ()
 
 
 def quantise_graph(
@@ -144,9 +148,31 @@ class _Inserter:
             else:
                 self._activation(layer, plan.amax)
         position = 2 if layer.pool else 1
-        layer.node.replace_input_with(position, self._weight(layer))
+        layer.node.replace_input_with(position, self._weight(layer, plan.outliers))
         if plan.scheme == "full" and layer.bias_add is not None and layer.bias is not None:
             self._keep_from_gemm(layer)
+        if plan.outliers:
+            self._outliers(layer, plan.outliers)
+
+    def _outliers(self, layer: LinearLayer, channels: Sequence[int]) -> None:
+        """Adds what the outlier channels give, by a float product of them alone."""
+        output, weight = layer.node.outputs[0], layer.weight.name
+        users = list(output.uses())
+        scope = (layer.node.name or layer.name).rsplit("/", 1)[0] + OUTLIERS
+        index = np.array(channels, np.int64)
+        which = set_initializer(self.graph, f"{weight}.outliers.channels", index)
+        rows = set_initializer(self.graph, f"{weight}.outliers", layer.array[index])
+        axis = {"axis": _rank(layer.activation) - 1}
+        gather = ir.node("Gather", [layer.activation, which], axis, name=f"{scope}Gather")
+        product = ir.node("MatMul", [gather.outputs[0], rows], name=f"{scope}MatMul")
+        total = ir.node("Add", [output, product.outputs[0]], name=f"{scope}Add")
+        for node in (gather, product, total):
+            node.outputs[0].name, node.outputs[0].dtype = node.name, ir.DataType.FLOAT
+        product.outputs[0].shape = total.outputs[0].shape = output.shape
+        self.graph.insert_after(layer.node, [gather, product, total])
+        for use in users:
+            use.node.replace_input_with(use.idx, total.outputs[0])
+        self._replace_output(output, total.outputs[0])
 
     def _keep_from_gemm(self, layer: LinearLayer) -> None:
         """Gives a bias the rank of what it is added to.
@@ -170,11 +196,11 @@ class _Inserter:
             if not value.uses() and value not in self.graph.outputs:
                 self.graph.initializers.pop(name)
 
-    def _weight(self, layer: LinearLayer) -> ir.Value:
+    def _weight(self, layer: LinearLayer, outliers: Sequence[int] = ()) -> ir.Value:
         name = layer.weight.name
         assert name is not None
         if name not in self._weights:
-            array = layer.array
+            array = rest(layer.array, outliers)
             amax = np.abs(array).max(0)
             # A column of zeros needs some scale; any will do.
             scale = np.where(amax > 0, amax / self.format.largest, 1.0).astype(np.float32)

@@ -19,6 +19,10 @@ POOL = "MaskedMeanPool"
 WEIGHT_INPUT = {"MatMul": 1, "Gemm": 1, "Conv": 1, "ConvTranspose": 1, POOL: 2}
 
 
+# In the names of what computes a layer's outlier channels (outliers.py).
+OUTLIERS = "/outliers/"
+
+
 @dataclass(frozen=True)
 class LinearLayer:
     """`node` multiplies `activation` by `weight`; `bias` is the Add behind it, if there is one.
@@ -146,7 +150,8 @@ def stayed_float(component: str, model: ir.Model) -> Iterator[str]:
     """Names of linear layers whose weight is no quantised one, node by node."""
     for node in model.graph:
         position = WEIGHT_INPUT.get(node.op_type)
-        if position is not None and is_weight(node.inputs[position]):
+        outliers = OUTLIERS in (node.name or "")
+        if position is not None and is_weight(node.inputs[position]) and not outliers:
             yield f"{component}/{(node.name or node.op_type).rsplit('/', 1)[0]}"
 
 

@@ -83,7 +83,9 @@ def make(
         precision=precision,
         windows=r.windows,
         seed=r.seed,
-        attention=precision == "fp8",
+        # In FP8 both cost more of the decisions than they give (bench/results/calibration).
+        attention=False,
+        bias_correction=precision != "fp8",
         threads=r.threads,
     )
     calibrator = Calibrator(source, settings)

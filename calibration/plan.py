@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 import onnx_ir as ir
 
 from ..export.errors import ExportError
-from . import bias, smooth
+from . import bias, outliers, smooth
 from .insert import LayerPlan, Scheme
 from .linear import LinearLayer, linear_layers
 from .observe import Observations
@@ -61,10 +61,14 @@ def plan_layers(
         scheme = (schemes or {}).get(layer.name, usual)
         limit = _limit(layer, seen, settings) if scheme == "full" and not layer.pool else 0.0
         of = seen.layers.get(layer.name)
-        shift = None
+        shift, floats = None, tuple[int, ...]()
+        if settings.outliers and limit and of is not None:
+            floats = outliers.search(layer, of, settings.method, settings.target)
+            if floats:
+                limit = outliers.limit(of, floats)
         if settings.bias_correction and scheme != "float" and not layer.pool and of is not None:
-            shift = bias.correction(layer, of, scheme, limit, settings.target)
-        plan[layer.name] = LayerPlan(scheme, limit, shift)
+            shift = bias.correction(layer, of, scheme, limit, settings.target, floats)
+        plan[layer.name] = LayerPlan(scheme, limit, shift, floats)
     return plan
 
 

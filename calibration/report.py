@@ -256,6 +256,7 @@ def write_layers(calibrator: Calibrator, plan: Mapping[str, LayerPlan], folder: 
                 "layer": name,
                 "scheme": layer.scheme,
                 "amax": layer.amax or None,
+                "float_channels": len(layer.outliers),
                 "alpha": None if smoothing is None else smoothing.alpha,
                 "error": None if smoothing is None else smoothing.error,
                 "error_without_smoothing": None if smoothing is None else smoothing.error_without,
@@ -268,10 +269,15 @@ def write_layers(calibrator: Calibrator, plan: Mapping[str, LayerPlan], folder: 
             {"full": "8 bits", "weights": "8-bit weights", "float": "float"}[str(c["scheme"])],
             "–" if c["amax"] is None else f"{c['amax']:.4g}",
             "–" if c["alpha"] is None else f"{c['alpha']}",
+            str(c["float_channels"] or "–"),
         )
         for c in content
     ]
-    text = "# Layers\n\n" + table(["layer", "stored as", "input up to", "alpha"], rows) + "\n"
+    text = (
+        "# Layers\n\n"
+        + table(["layer", "stored as", "input up to", "alpha", "channels in float"], rows)
+        + "\n"
+    )
     markdown.write_text(text, encoding="utf-8")
     _write_json(data, {"calibration": calibrator.record(), "layers": content})
     return [markdown, data]

@@ -16,7 +16,7 @@ class Settings:
     """`windows`: at most so many; `data`: as `windows.open_windows` takes it.
 
     `weights_only`: weights are stored in 8 bits, and computed with in float. `attention`: its two
-    products are quantised too.
+    products are quantised too. `outliers`: the few channels that spoil a layer's scale stay float.
     """
 
     precision: Precision = "int8"
@@ -27,6 +27,7 @@ class Settings:
     percentile: float = PERCENTILE
     smooth: bool = True
     bias_correction: bool = True
+    outliers: bool = True
     attention: bool = False
     weights_only: bool = False
     threads: int = 1

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
 )
 @click.option("--smooth/--no-smooth", default=True, help="SmoothQuant.  [default: on]")
 @click.option("--bias-correction/--no-bias-correction", default=True, help="[default: on]")
+@click.option(
+    "--outliers/--no-outliers", default=True, help="Few large channels stay float.  [default: on]"
+)
 @click.option("--weights-only", is_flag=True, help="8-bit weights, computed with in float.")
 @click.option(
     "--attention/--no-attention",
@@ -146,6 +149,7 @@ def _quantise(bundle: Path, output: Path, precision: str, options: dict[str, Any
         percentile=options["percentile"],
         smooth=options["smooth"],
         bias_correction=options["bias_correction"],
+        outliers=options["outliers"],
         attention=precision == "fp8" and not weights_only if attention is None else attention,
         weights_only=weights_only,
         threads=options["threads"],

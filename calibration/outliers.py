@@ -24,9 +24,9 @@ Floats = npt.NDArray[np.float32]
 COUNTS = (1, 2, 4, 8, 16)
 # At most one channel in so many.
 _RARE = 16
-# What it is worth: all but a quarter of the squared error; fewer channels where they are nearly
+# What it is worth: half of the squared error; fewer channels where they are nearly
 # as good as the best.
-_LEFT = 0.25
+_LEFT = 0.5
 _NEAR = 1.5
 
 

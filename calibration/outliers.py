@@ -3,7 +3,7 @@
 A gated MLP may multiply a handful of channels up to hundreds of times what all others hold. One
 scale for all then leaves most values two or three steps, and smoothing only moves the trouble into
 the weights. So those channels go through a small float product of their own, beside the 8-bit one,
-whose weight has zeros in their rows. Searched on sampled inputs, and done only where it takes most
+whose weight has zeros in their rows. Searched on sampled inputs, and done only where it takes half
 of a layer's error away.
 """
 
@@ -24,8 +24,7 @@ Floats = npt.NDArray[np.float32]
 COUNTS = (1, 2, 4, 8, 16)
 # At most one channel in so many.
 _RARE = 16
-# What it is worth: half of the squared error; fewer channels where they are nearly
-# as good as the best.
+# The squared error that must be left at most, and how near the best fewer channels are enough.
 _LEFT = 0.5
 _NEAR = 1.5
 
@@ -60,7 +59,7 @@ def limit(statistics: InputStatistics, channels: Sequence[int]) -> float:
 
 def rest(weight: Floats, channels: Sequence[int]) -> Floats:
     """A weight [in, out] without the rows of its outlier channels, which become 0."""
-    kept = weight.copy()
+    kept: Floats = weight.copy()
     kept[list(channels)] = 0.0
     return kept
 

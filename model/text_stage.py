@@ -104,7 +104,8 @@ def text_step(
     same = keys[:, None] == keys[None]
     for side in which:
         same = same | (side[:, None] == side[None])
-    return info_nce(one, other, scale, same) + weight * told
+    loss: Tensor = info_nce(one, other, scale, same) + weight * told
+    return loss
 
 
 def train_text(

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset
 from .. import world
 from .losses import NO_LABEL
 
+Pixels = npt.NDArray[np.uint8]
 Task = Literal["image", "video", "query"]
 CAPTION_QUERY = "what is happening?"
 WRONG_MOTIONS = 2
@@ -27,16 +28,20 @@ _KIND_WEIGHT = {
     "object": 3.0,
     "motion": 2.0,
     "presence": 2.0,
-    "count": 1.5,
-    "complex count": 1.5,
+    "count": 2.5,
+    "complex count": 3.0,
     "colour": 1.0,
     "size": 0.7,
-    "relation": 2.0,
+    "relation": 4.0,
     "role": 2.0,
     "next": 1.0,
 }
-# Share of the query stage's clips at a half or a quarter of the frame rate.
+# Shares of the query stage's clips: at a half or a quarter of the frame rate; of their first and
+# last frame alone; of scenes that are made to be counted, and to be told where things are.
 _SLOW_SHARE = 0.12
+_ENDS_SHARE = 0.08
+_COUNTED_SHARE = 0.15
+_PLACED_SHARE = 0.15
 # Kinds of questions whose answer is a label text, or says the same.
 _LABELLED = frozenset({"object", "motion"})
 _OF_MOTION = frozenset({"motion", "next", "role"})
@@ -93,7 +98,7 @@ def variants(
             yield dataclasses.replace(scene, motion=motion)
 
 
-def held(frames: npt.NDArray[np.uint8], times: int) -> npt.NDArray[np.uint8]:
+def held(frames: Pixels, times: int) -> Pixels:
     """uint8 [T,H,W,3] as a camera of a lower rate shows it: each frame `times` times."""
     return frames[np.arange(len(frames)) // times * times]
 
@@ -113,6 +118,8 @@ class WorldBatches(Dataset[Batch]):
     ) -> None:
         self.config, self.task, self.batch, self.seed, self.steps = config, task, batch, seed, steps
         self.questions, self.stream_share = questions, stream_share
+        emphases = (world.counted_world(config), world.placed_world(config))
+        self.counted, self.placed = (one if one.motions else config for one in emphases)
 
     def __len__(self) -> int:
         return self.steps
@@ -130,8 +137,7 @@ class WorldBatches(Dataset[Batch]):
         told = [k for k in world.LABEL_KINDS if self.task != "image" or k != "motion"]
         for i in range(self.batch):
             clip = self._clip(step * self.batch + i, rng)
-            slow = self.task == "query" and rng.random() < _SLOW_SHARE
-            frames.append(held(clip.frames, 2 ** int(rng.integers(1, 3))) if slow else clip.frames)
+            frames.append(self._shown(clip.frames, rng))
             queries.append(self._caption_query(rng))
             texts.append(self._caption(clip.scene, rng))
             keys.append(meaning("caption", self._canonical(clip.scene)))
@@ -170,7 +176,21 @@ class WorldBatches(Dataset[Batch]):
             return world.sample_image(self.seed, index, self.config)
         if rng.random() < self.stream_share:
             return world.sample_stream_clip(self.seed, index, self.config)
-        return world.sample_clip(self.seed, index, self.config)
+        config, draw = self.config, rng.random()
+        if self.task == "query" and draw < _COUNTED_SHARE:
+            config = self.counted
+        elif self.task == "query" and draw < _COUNTED_SHARE + _PLACED_SHARE:
+            config = self.placed
+        return world.sample_clip(self.seed, index, config)
+
+    def _shown(self, frames: Pixels, rng: np.random.Generator) -> Pixels:
+        """Frames as the query stage shows them: mostly all, some held as slow cameras do."""
+        draw = rng.random() if self.task == "query" else 1.0
+        if draw < _SLOW_SHARE:
+            return held(frames, 2 ** int(rng.integers(1, 3)))
+        if draw < _SLOW_SHARE + _ENDS_SHARE:
+            return frames[np.repeat([0, -1], (len(frames) - len(frames) // 2, len(frames) // 2))]
+        return frames
 
     def _caption_query(self, rng: np.random.Generator) -> str:
         if self.questions and rng.random() < 0.3:

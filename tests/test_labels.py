@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Callable
+
 import numpy as np
 import torch
 import torch.nn.functional as F
@@ -134,3 +137,29 @@ def test_a_predictor_that_sees_some_tokens_leaves_them_in_their_places() -> None
     first = predictor(visual, query, mask, torch.arange(tokens // 2))
     cosine = F.cosine_similarity(first, predictor(visual[:, : tokens // 2], query, mask))
     assert bool((cosine < 1 - 1e-4).all())  # further from the query than if nothing were between
+
+
+def test_the_query_stage_shows_more_of_what_is_rare() -> None:
+    """Scenes to count and to place, slow cameras, and clips of two pictures; other stages: none."""
+    config = world.WorldConfig.v2()
+    rng = np.random.default_rng(5)
+
+    def share(of: world.WorldConfig, wanted: Callable[[world.Scene], bool]) -> float:
+        return float(
+            np.mean([wanted(world.sample_scene(rng, of, split="train")) for _ in range(200)])
+        )
+
+    assert share(world.counted_world(config), lambda s: s.count + len(s.distractors) > 1) > 0.8
+    assert share(world.placed_world(config), lambda s: s.relation is not None) > 0.95
+    assert not world.placed_world(world.WorldConfig.v2(motions=("orbit",))).motions
+    eight = world.WorldConfig.v2(size=32)
+    for task, least, most in (("query", 0.08, 0.34), ("video", 0.0, 0.03)):
+        # Frames of a camera with noise are equal only where they are held.
+        noisy = dataclasses.replace(eight, p_noise=1.0)
+        frames = WorldBatches(noisy, task, 100, 1, 1)[0].frames.flatten(2)  # type: ignore[arg-type]
+        twice = (frames[:, 0] == frames[:, 1]).all(1)
+        halves = (
+            twice & (frames[:, 0] == frames[:, 3]).all(1) & (frames[:, 4] == frames[:, 7]).all(1)
+        )
+        assert least <= float(twice.float().mean()) <= most
+        assert bool(halves.any()) == (task == "query")

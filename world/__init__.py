@@ -15,6 +15,7 @@ from .captions import (
     other_phrase,
 )
 from .clips import Clip, sample_clip, sample_image, window_times
+from .emphasis import counted_world, placed_world
 from .labels import LABEL_KINDS, label_texts, labels_of
 from .motions import is_event_of_two
 from .patches import PatchTruth, patch_truth
@@ -63,6 +64,7 @@ __all__ = [
     "canonical_image_caption",
     "caption",
     "change_one",
+    "counted_world",
     "frame_times",
     "frames",
     "held_out_caption",
@@ -78,6 +80,7 @@ __all__ = [
     "other_phrase",
     "patch_truth",
     "pick",
+    "placed_world",
     "plural",
     "questions",
     "read_caption",

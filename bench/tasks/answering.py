@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ... import world
-from ...world.placing import IN_PLACE, RELATION_MOTIONS, RESIZING_MOTIONS
+from ...world.placing import IN_PLACE, RESIZING_MOTIONS
 from ...world.questions_v2 import (
     NEGATIVES,
     absent,
@@ -95,9 +95,6 @@ _ROW = {
 
 def _variants(config: world.WorldConfig) -> dict[str, tuple[world.WorldConfig, Asker]]:
     """Worlds in which nearly every scene can answer a question of the kind."""
-    related = tuple(
-        m for m in config.motions if all(m in fits for fits in RELATION_MOTIONS.values())
-    )
     events = tuple(m for m in config.motions if world.is_event_of_two(m))
     single = tuple(m for m in config.motions if m not in events)
     in_place = tuple(m for m in config.motions if m in IN_PLACE - RESIZING_MOTIONS)
@@ -112,7 +109,7 @@ def _variants(config: world.WorldConfig) -> dict[str, tuple[world.WorldConfig, A
             change(config, motions=single, p_size=1.0, p_count=0.0, p_relation=0.0),
             _of_kinds("size")),
         "relations, where": (
-            change(config, motions=related, p_relation=1.0, p_count=0.0), _of_kinds("relation")),
+            world.placed_world(config), _of_kinds("relation")),
         "relations, with whom": (change(config, motions=events), _of_kinds("role")),
         "which object (4 choices)": (change(config, motions=single), _of_kinds("object")),
         "which motion (4 choices)": (config, _of_kinds("motion")),

@@ -1,0 +1,26 @@
+"""Worlds that show more of one thing: several copies to count, or two objects with a relation.
+
+A world without a motion that goes with it has none left: `motions` is empty.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+from .motions import is_event_of_two
+from .placing import RELATION_MOTIONS
+from .scene import WorldConfig
+
+
+def counted_world(config: WorldConfig) -> WorldConfig:
+    """Scenes of several copies, half of them beside a group that isn't meant."""
+    motions = tuple(m for m in config.motions if not is_event_of_two(m))
+    grouped = 0.45 if config.version == 2 else 0.0
+    return dataclasses.replace(config, motions=motions, p_count=0.9, p_group=grouped)
+
+
+def placed_world(config: WorldConfig) -> WorldConfig:
+    """Scenes of an object left or right of, above or below another."""
+    fits = RELATION_MOTIONS.values()
+    motions = tuple(m for m in config.motions if all(m in those for those in fits))
+    return dataclasses.replace(config, motions=motions, p_relation=1.0, p_count=0.0)

@@ -189,7 +189,8 @@ class WorldBatches(Dataset[Batch]):
         if draw < _SLOW_SHARE:
             return held(frames, 2 ** int(rng.integers(1, 3)))
         if draw < _SLOW_SHARE + _ENDS_SHARE:
-            return frames[np.repeat([0, -1], (len(frames) - len(frames) // 2, len(frames) // 2))]
+            half = len(frames) // 2
+            return np.concatenate([frames[:1]] * (len(frames) - half) + [frames[-1:]] * half)
         return frames
 
     def _caption_query(self, rng: np.random.Generator) -> str:

@@ -83,7 +83,7 @@ def _error(
     total = 0.0
     for known, judged in ((early, late), (late, early)):
         reach = float(np.abs(known[:, others]).max(initial=0.0))
-        if not others.any() or (method != "minmax" and others.all()):
+        if others.all():  # as the layer's range is found where none stay float
             histogram = MagnitudeHistogram()
             histogram.add(known)
             reach = amax(histogram, "mse" if method == "entropy" else method, target)

@@ -164,12 +164,12 @@ def labels(base: Base) -> Ablation:
     )
 
 
-def plain(base: Base, label: str, **changes: object) -> Variant:
+def plain(base: Base, label: str) -> Variant:
     """The base with InfoNCE alone, as the paper has it."""
     variant = base.stages(label, labels=0.0)
     text = dataclasses.replace(variant.recipe.text, labels=0.0)
     recipe = dataclasses.replace(variant.recipe, text=text)
-    return dataclasses.replace(variant, recipe=recipe, **changes)  # type: ignore[arg-type]
+    return dataclasses.replace(variant, recipe=recipe)
 
 
 def attention(base: Base) -> Ablation:

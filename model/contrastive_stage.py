@@ -3,7 +3,6 @@ loss."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -17,6 +16,7 @@ from .losses import LossName, embedding_loss, of_labels
 from .optimizers import Optimizers
 from .processes import ALONE, Processes
 from .recipe import LABEL_WEIGHTS, Recipe, Stage
+from .text_embeddings import embed_texts
 from .tokenizer import encode_batch
 from .training_log import Log, Progress, Save
 from .training_loop import TrainingLoop
@@ -24,23 +24,8 @@ from .vl_jepa import VLJEPA
 
 # Queries are padded to a multiple of this: a compiled Predictor is compiled once per length.
 QUERY_MULTIPLE = 16
-# Texts of so many lengths go through the Y-Encoder in turn.
-_LENGTHS = 4
 # From this share of a stage's steps on the Predictor sees all visual tokens.
 _ALL_SEEN_FROM = 2 / 3
-
-
-def embed_texts(model: VLJEPA, tokenizer: Tokenizer, texts: Sequence[str]) -> Tensor:
-    """Unit embeddings [len(texts),E]; short texts go apart from long ones: less is padded."""
-    c = model.config
-    ids, mask = encode_batch(tokenizer, texts, c.y_encoder.max_tokens, c.special_tokens)
-    lengths = mask.sum(1).long()
-    order = lengths.argsort(stable=True)
-    parts = []
-    for rows in order.chunk(_LENGTHS):
-        longest = int(lengths[rows].max())
-        parts.append(model.y_encoder(ids[rows, :longest], mask[rows, :longest]))
-    return torch.cat(parts)[order.argsort()]
 
 
 def contrastive_step(
@@ -54,15 +39,17 @@ def contrastive_step(
     autocast: bool = True,
     labels: float = 0.0,
     seen: Tensor | None = None,
+    quiet: float = 0.0,
 ) -> Tensor:
     """The loss of one batch, BF16 autocast by default; `frozen`: X-Encoder left as it is.
 
     `labels` weighs the loss against label texts; `seen` int64 [K]: the visual tokens that the
-    Predictor looks at, None: all. A clip is encoded once for all of its rows, and a text once for
-    all rows that share it. Of several processes each encodes its share of clips and texts, and all
-    get the whole loss.
+    Predictor looks at, None: all; `quiet` weighs the excess of its layers (`Stage`). A clip is
+    encoded once for all of its rows, and a text once for all rows that share it. Of several
+    processes each encodes its share of clips and texts, and all get the whole loss.
     """
     config = model.config
+    model.predictor.watch(quiet > 0)
     clips = processes.share(len(batch.frames))
     own = ((batch.clips >= clips.start) & (batch.clips < clips.stop)).nonzero()[:, 0]
     queries = [batch.queries[row] for row in own.tolist()]
@@ -82,6 +69,9 @@ def contrastive_step(
         query = model.predictor.embed_tokens(query_ids)
         predicted = model.predictor(visual[batch.clips[own] - clips.start], query, query_mask, seen)
         texts = embed_texts(model, tokenizer, own_texts)
+    told: Tensor = predicted.new_zeros(())
+    if quiet:
+        told = quiet * model.predictor.excess()
     predicted, texts = processes.gather(predicted), processes.gather(texts)
     rows = torch.tensor([number[text] for text in batch.texts])
     same = (batch.keys[:, None] == batch.keys[None]) | (rows[:, None] == rows[None])
@@ -89,10 +79,9 @@ def contrastive_step(
     if batch.negatives:
         extra = texts[torch.tensor([number[text] for text in batch.negatives])]
         extra_same = batch.keys[:, None] == batch.negative_keys[None]
-    told = predicted.new_zeros(())
     if labels:
         vocabularies = [texts[[number[text] for text in kind]] for kind in batch.label_texts]
-        told = labels * of_labels(
+        told = told + labels * of_labels(
             predicted, batch.labels, vocabularies, LABEL_WEIGHTS, model.logit_scale
         )
     return told + embedding_loss(
@@ -156,7 +145,7 @@ def train_contrastive(
             seen = _some_tokens(model, batch, stage.visual_share, generator)
         loss = contrastive_step(
             model, tokenizer, batch, frozen, stage.loss, generator, processes, recipe.autocast,
-            labels, seen,
+            labels, seen, stage.quiet,
         )  # fmt: skip
         return loss, len(batch.texts)
 

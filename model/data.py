@@ -37,11 +37,13 @@ _KIND_WEIGHT = {
     "next": 1.0,
 }
 # Shares of the query stage's clips: at a half or a quarter of the frame rate; of their first and
-# last frame alone; of scenes that are made to be counted, and to be told where things are.
+# last frame alone; of scenes that are made to be counted, and to be told where things are. Of all
+# stages' clips and pictures: those that are drawn otherwise.
 _SLOW_SHARE = 0.12
 _ENDS_SHARE = 0.08
 _COUNTED_SHARE = 0.15
 _PLACED_SHARE = 0.15
+_REDRAWN_SHARE = 0.3
 # Kinds of questions whose answer is a label text, or says the same.
 _LABELLED = frozenset({"object", "motion"})
 _OF_MOTION = frozenset({"motion", "next", "role"})
@@ -118,8 +120,9 @@ class WorldBatches(Dataset[Batch]):
     ) -> None:
         self.config, self.task, self.batch, self.seed, self.steps = config, task, batch, seed, steps
         self.questions, self.stream_share = questions, stream_share
-        emphases = (world.counted_world(config), world.placed_world(config))
-        self.counted, self.placed = (one if one.motions else config for one in emphases)
+        self.drawn = world.drawn_world(config, _REDRAWN_SHARE)
+        emphases = (world.counted_world(self.drawn), world.placed_world(self.drawn))
+        self.counted, self.placed = (one if one.motions else self.drawn for one in emphases)
 
     def __len__(self) -> int:
         return self.steps
@@ -173,10 +176,10 @@ class WorldBatches(Dataset[Batch]):
 
     def _clip(self, index: int, rng: np.random.Generator) -> world.Clip:
         if self.task == "image":
-            return world.sample_image(self.seed, index, self.config)
+            return world.sample_image(self.seed, index, self.drawn)
         if rng.random() < self.stream_share:
-            return world.sample_stream_clip(self.seed, index, self.config)
-        config, draw = self.config, rng.random()
+            return world.sample_stream_clip(self.seed, index, self.drawn)
+        config, draw = self.drawn, rng.random()
         if self.task == "query" and draw < _COUNTED_SHARE:
             config = self.counted
         elif self.task == "query" and draw < _COUNTED_SHARE + _PLACED_SHARE:

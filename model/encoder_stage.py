@@ -36,6 +36,10 @@ RATES = 5
 # Brings the rates to about one: a patch, a tenth in size, 20 degrees, a fifth of opacity.
 _RATE_SCALE = (12.0, 12.0, 8.0, 3.0, 5.0)
 _RATE_WEIGHT = 0.5
+# Shares of scenes whose things are recoloured, and drawn otherwise: more than the world has, so
+# that tokens tell a thing in colours and drawings that were never shown.
+_RECOLOURED_SHARE = 0.4
+_REDRAWN_SHARE = 0.6
 # Background tokens are many and easy; so many of them count.
 _BACKGROUND_SHARE = 0.15
 
@@ -204,8 +208,9 @@ def train_encoder(
     optimizer = Optimizers(parameters, recipe.weight_decay)
     if resumed is not None:
         optimizer.load_state_dict(resumed)
+    drawn = world.drawn_world(world_config, _REDRAWN_SHARE, _RECOLOURED_SHARE)
     dataset = DenseBatches(
-        world_config, model.config, stage.task == "video", stage.batch, recipe.seed, stage.steps
+        drawn, model.config, stage.task == "video", stage.batch, recipe.seed, stage.steps
     )
 
     def loss_of(batch: DenseBatch, step: int) -> tuple[Tensor, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -29,6 +31,20 @@ class Predictor(nn.Module):
         self.out_proj = nn.Linear(c.width, config.embedding_width)
         self.apply(initialise)
         self._tables: tuple[Tensor, Tensor] | None = None
+
+    def watch(self, watched: bool) -> None:
+        """Whether forward passes of training note each layer's excess (`transformer.excess_of`)."""
+        for layer in self.layers:
+            cast("Layer", layer).watched = watched
+
+    def excess(self) -> Tensor:
+        """The last watched pass's excess, mean over layers, float32 scalar. RuntimeError: none."""
+        noted = [
+            excess for layer in self.layers if (excess := cast("Layer", layer).excess) is not None
+        ]
+        if len(noted) != len(self.layers):
+            raise RuntimeError("no forward pass of training was watched: call watch(True) first")
+        return torch.stack(noted).mean()
 
     def tables(self, length: int) -> tuple[Tensor, Tensor]:
         """cos and sin [length, head_dim]."""

@@ -8,6 +8,7 @@ the same batch: a contrastive loss needs every row beside every other.
 from __future__ import annotations
 
 import datetime
+import importlib
 import os
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -35,11 +36,14 @@ class Processes:
         if count == 1:
             return ALONE
         if not dist.is_initialized():
+            # Imported later, it would keep the group in its functions' defaults for ever, and
+            # gloo's threads may then abort the process while the interpreter ends.
+            importlib.import_module("torch.distributed.nn.functional")
             dist.init_process_group("gloo", timeout=_PATIENCE)
         return cls(dist.get_rank(), count)
 
     def leave(self) -> None:
-        """Waits for all and ends the group."""
+        """Waits for all and ends the group, its threads too."""
         if self.count > 1:
             dist.barrier()
             dist.destroy_process_group()

@@ -33,7 +33,8 @@ class Stage:
     at 0 is frozen, as in the paper. Each of the `batch` clips has its caption and `questions`
     questions. `labels` weighs the loss against label texts, which goes with InfoNCE alone. Until
     the last third of the steps the Predictor sees `visual_share` of the visual tokens, others in
-    each step.
+    each step. `quiet` weighs what its gated MLPs multiply beyond `transformer.LOUD`, which INT8
+    would pay for.
     """
 
     task: Task
@@ -48,6 +49,7 @@ class Stage:
     loss: LossName = "infonce"
     labels: float = 1.0
     visual_share: float = 1.0
+    quiet: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -107,7 +109,17 @@ def nano_recipe(scale: float = 1.0) -> Recipe:
         stages=(
             Stage("image", steps(700), 96, 1e-3, 0.05, questions=1),
             Stage("video", steps(60), 96, 1e-3, 0.05),
-            Stage("query", steps(2800), 64, 1e-3, 0.05, questions=3, cosine=True, visual_share=0.5),
+            Stage(
+                "query",
+                steps(2800),
+                64,
+                1e-3,
+                0.05,
+                questions=3,
+                cosine=True,
+                visual_share=0.5,
+                quiet=0.005,
+            ),
         ),
         decoder=DecoderStage(steps=steps(3400), batch=256, learning_rate=2e-3, noise=0.8),
     )

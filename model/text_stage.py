@@ -20,7 +20,7 @@ from .. import world
 from .data import label_row, meaning, variants
 from .losses import info_nce, of_labels
 from .recipe import LABEL_WEIGHTS, TextStage
-from .tokenizer import encode_batch
+from .text_embeddings import embed_texts
 from .vl_jepa import VLJEPA
 
 # Natural log of the inverse temperature of this stage.
@@ -85,18 +85,16 @@ def text_step(
 ) -> Tensor:
     """InfoNCE between two phrasings; equal texts and equal meanings are no negatives. And both
     phrasings against the label texts, `weight` times."""
-    c = model.config
     texts = [*batch[0], *batch[1]]
     pairs = len(texts)
     if weight:
         texts += [text for kind in label_texts for text in kind]
-    ids, mask = encode_batch(tokenizer, texts, c.y_encoder.max_tokens, c.special_tokens)
     with torch.autocast("cpu", dtype=torch.bfloat16):
-        rows = model.y_encoder(ids, mask)
+        rows = embed_texts(model, tokenizer, texts)
     told = rows.new_zeros(())
     scale = torch.tensor(LOGIT_SCALE)
     if weight:
-        vocabularies = rows[pairs:].split([len(kind) for kind in label_texts])
+        vocabularies = torch.split(rows[pairs:], [len(kind) for kind in label_texts])
         told = of_labels(rows[:pairs], labels.repeat(2, 1), vocabularies, LABEL_WEIGHTS, scale)
     one, other = rows[:pairs].chunk(2)
     number = {text: i for i, text in enumerate(dict.fromkeys(texts))}

@@ -12,6 +12,8 @@ from .rope import rotate_half
 
 # Added to the scores of what must not be seen.
 HIDDEN = -1e9
+# Beyond this a gated MLP's product, whose median is near 0.1, is loud.
+LOUD = 8.0
 
 
 class RMSNorm(nn.Module):
@@ -58,6 +60,12 @@ class Attention(nn.Module):
         return self.o_proj(out.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
+def excess_of(product: Tensor) -> Tensor:
+    """How far a gated MLP's product [B,M,H] goes beyond ±`LOUD`: summed over channels, mean over
+    tokens, float32 scalar. What goes far beyond costs all other channels their INT8 steps."""
+    return F.relu(product.abs() - LOUD).float().sum(-1).mean()
+
+
 class Layer(nn.Module):
     """Pre-norm attention and SwiGLU."""
 
@@ -69,11 +77,17 @@ class Layer(nn.Module):
         self.gate_proj = nn.Linear(c.width, c.mlp_width, bias=False)
         self.up_proj = nn.Linear(c.width, c.mlp_width, bias=False)
         self.down_proj = nn.Linear(c.mlp_width, c.width, bias=False)
+        # The last forward pass's excess (`excess_of`), where `watched` is set, in training.
+        self.watched = False
+        self.excess: Tensor | None = None
 
     def feed_forward(self, x: Tensor) -> Tensor:
         """[B,M,W] -> [B,M,W], residual included."""
         y = self.post_attention_layernorm(x)
-        return x + self.down_proj(F.silu(self.gate_proj(y)) * self.up_proj(y))  # type: ignore[no-any-return]
+        product = F.silu(self.gate_proj(y)) * self.up_proj(y)
+        if self.watched and self.training:
+            self.excess = excess_of(product)
+        return x + self.down_proj(product)  # type: ignore[no-any-return]
 
     def forward(self, x: Tensor, cos: Tensor, sin: Tensor, mask: Tensor | None) -> Tensor:
         """x [B,M,W], tables [M,d], mask additive or None -> [B,M,W]."""

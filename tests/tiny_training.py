@@ -79,6 +79,11 @@ def run(folder: Path, processes: Processes, stop_at: tuple[str, int] | None = No
     )
 
 
+def thread_names() -> list[str]:
+    """What the system calls this process's threads."""
+    return [task.read_text() for task in Path("/proc/self/task").glob("*/comm")]
+
+
 def main(folder: Path, stop_at: tuple[str, int] | None) -> None:
     """What each of several processes does."""
     torch.set_num_threads(1)
@@ -94,6 +99,8 @@ def main(folder: Path, stop_at: tuple[str, int] | None) -> None:
         except (KeyboardInterrupt, RuntimeError):  # the others lose the one that was stopped
             os._exit(0)  # at once: gloo's threads may abort a process that lost its peers
     processes.leave()
+    left = [name for name in thread_names() if "gloo" in name]
+    assert not left, f"the group has ended, its threads have not: {left}"
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from .captions import (
     other_phrase,
 )
 from .clips import Clip, sample_clip, sample_image, window_times
-from .emphasis import counted_world, placed_world
+from .emphasis import counted_world, drawn_world, placed_world
 from .labels import LABEL_KINDS, label_texts, labels_of
 from .motions import is_event_of_two
 from .patches import PatchTruth, patch_truth
@@ -65,6 +65,7 @@ __all__ = [
     "caption",
     "change_one",
     "counted_world",
+    "drawn_world",
     "frame_times",
     "frames",
     "held_out_caption",

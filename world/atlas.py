@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from .redraw import redraw
 from .vocabulary import COLOURS, OBJECTS, STYLES
 
 ATLAS_DIR = Path(__file__).parent / "atlas"
@@ -89,9 +90,12 @@ def recolour(rgba: Rgba, colour: str) -> Rgba:
 
 
 @lru_cache(maxsize=2048)
-def mipmaps(style: str, name: str, colour: str | None) -> tuple[Rgba, ...]:
-    """Return the picture at each size of `MIP_PX` with premultiplied alpha, ready to draw."""
+def mipmaps(style: str, name: str, colour: str | None, redrawn: int = 0) -> tuple[Rgba, ...]:
+    """Return the picture at each size of `MIP_PX` with premultiplied alpha, ready to draw.
+    `redrawn`, where it isn't 0, is the seed of another drawing of it."""
     straight = sprite(style, name)
+    if redrawn:
+        straight = redraw(straight, redrawn)
     if colour is not None:
         straight = recolour(straight, colour)
     alpha = straight[:, :, 3:4].astype(np.uint16)

@@ -1,4 +1,5 @@
-"""Worlds that show more of one thing: several copies to count, or two objects with a relation.
+"""Worlds that show more of one thing: several copies to count, two objects with a relation, or
+things in other colours and drawings than their styles' sheets have.
 
 A world without a motion that goes with it has none left: `motions` is empty.
 """
@@ -24,3 +25,12 @@ def placed_world(config: WorldConfig) -> WorldConfig:
     fits = RELATION_MOTIONS.values()
     motions = tuple(m for m in config.motions if all(m in those for those in fits))
     return dataclasses.replace(config, motions=motions, p_relation=1.0, p_count=0.0)
+
+
+def drawn_world(
+    config: WorldConfig, redrawn: float, recoloured: float | None = None
+) -> WorldConfig:
+    """Scenes of which a share is drawn otherwise (redraw.py); a share of main objects recoloured,
+    None: as many as before."""
+    colour = config.p_colour if recoloured is None else recoloured
+    return dataclasses.replace(config, p_redrawn=redrawn, p_colour=colour)

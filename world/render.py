@@ -71,12 +71,12 @@ def _draw_sprite(
     region[:] = cv2.add(behind, cv2.cvtColor(patch, cv2.COLOR_RGBA2RGB))
 
 
-def _draw_placed(canvas: Image, style: str, placed: Placed, pose: Pose, step: int) -> None:
+def _draw_placed(canvas: Image, scene: Scene, placed: Placed, pose: Pose, step: int) -> None:
     """Draw another object in the pose that it has at one of the pose's times."""
     height, width = canvas.shape[:2]
     x, y = placed.centre[0] + float(pose.dx[step]), placed.centre[1] + float(pose.dy[step])
     extent = placed.diameter * min(height, width)
-    levels = mipmaps(style, placed.object, placed.colour)
+    levels = mipmaps(scene.style, placed.object, placed.colour, scene.redrawn)
     angle = float(pose.angle_deg[step])
     _draw_sprite(canvas, levels, (x * width, y * height), (extent, extent), angle, 1.0)
 
@@ -174,12 +174,12 @@ def render(
     still = (*scene.distractors, *((scene.other,) if scene.other and not moves else ()))
     for placed in still:
         if not placed.front:
-            _draw_placed(backdrop, scene.style, placed, Pose.rest(1), 0)
+            _draw_placed(backdrop, scene, placed, Pose.rest(1), 0)
 
     episode = times + scene.start_s
     pose = motion.pose(episode, scene.drive)
     beside = motion.companion(episode, scene.drive) if motion.companion else Pose.rest(len(times))
-    levels = mipmaps(scene.style, scene.object, scene.colour)
+    levels = mipmaps(scene.style, scene.object, scene.colour, scene.redrawn)
     diameter_px = scene.diameter * side
     half_x, half_y = diameter_px / width / 2, diameter_px / height / 2
     camera_times = times + (scene.start_s + scene.camera_s)
@@ -187,7 +187,7 @@ def render(
     for i in range(len(times)):
         canvas = backdrop.copy()
         if other is not None and not motion.in_front:
-            _draw_placed(canvas, scene.style, other, beside, i)
+            _draw_placed(canvas, scene, other, beside, i)
         extent_px = (diameter_px * float(pose.scale_x[i]), diameter_px * float(pose.scale_y[i]))
         for x, y in scene.centres:
             x, y = x + float(pose.dx[i]), y + float(pose.dy[i])
@@ -199,9 +199,9 @@ def render(
             angle, opacity = float(pose.angle_deg[i]), float(pose.opacity[i])
             _draw_sprite(canvas, levels, centre, extent_px, angle, opacity)
         if other is not None and motion.in_front:
-            _draw_placed(canvas, scene.style, other, beside, i)
+            _draw_placed(canvas, scene, other, beside, i)
         for placed in still:
             if placed.front:
-                _draw_placed(canvas, scene.style, placed, Pose.rest(1), 0)
+                _draw_placed(canvas, scene, placed, Pose.rest(1), 0)
         frames[i] = _sense(canvas, scene.sensor, float(camera_times[i]))
     return frames

@@ -163,6 +163,13 @@ def _occluder(
     return Placed(_pick_other(rng, config.objects, name), place, small, front=True)
 
 
+def _redrawn(rng: np.random.Generator, config: WorldConfig) -> int:
+    """A seed of other drawings, or 0; nothing is drawn from `rng` in a world that has none."""
+    if config.p_redrawn <= 0.0 or rng.random() >= config.p_redrawn:
+        return 0
+    return 1 + int(rng.integers(2**31))
+
+
 def scene_of_v2(
     rng: np.random.Generator, config: WorldConfig, name: str, motion: str, *, split: str = "train"
 ) -> Scene:
@@ -182,6 +189,7 @@ def scene_of_v2(
         colour=pick(rng, tuple(COLOURS)) if rng.random() < config.p_colour else None,
         start_s=late,
         world=2,
+        redrawn=_redrawn(rng, config),
     )
     if MOTIONS[motion].partner:
         return place_event(rng, config, scene)

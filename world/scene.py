@@ -96,6 +96,8 @@ class WorldConfig:
     p_pan: float = 0.0
     p_light: float = 0.0
     p_blur: float = 0.0
+    # Share of scenes whose sprites are drawn otherwise than in any style's sheet (redraw.py).
+    p_redrawn: float = 0.0
 
     @classmethod
     def v2(cls, **changes: Any) -> WorldConfig:
@@ -183,7 +185,8 @@ class Scene:
     The renderer's time 0 is `start_s` of the motion's episode; the camera's own clock (brightness,
     hand shake, noise) is `camera_s` further on, so that it runs on when only the motion changes.
     `other` is what a relation or an event names; `distractors` are never named in captions.
-    `world` is the version of sprite world, which fixes how it is told.
+    `world` is the version of sprite world, which fixes how it is told. `redrawn`, where it isn't 0,
+    is the seed of other drawings of all its sprites.
     """
 
     object: str
@@ -202,6 +205,7 @@ class Scene:
     start_s: float = 0.0
     camera_s: float = 0.0
     world: int = 1
+    redrawn: int = 0
 
     @property
     def count(self) -> int:

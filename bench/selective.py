@@ -2,7 +2,8 @@
 
 A recorded embedding stream is decoded at moments that a method chooses. Each annotation of the
 timeline is matched to the decode that is nearest in time, and CIDEr is taken between the two.
-Methods: uniform times; Ward clustering along time, knowing the whole stream; the online gate.
+Methods: uniform times; Ward clustering along time, knowing the whole stream; the online gate; and
+the true shifts, which no method can beat: below one decode an annotation, some have none.
 `exact` decodes one embedding; `averaged` the mean of the stretch that it stands for.
 """
 
@@ -25,7 +26,7 @@ from ..runtime.options import GateOptions
 
 Floats = npt.NDArray[np.float32]
 RATES_HZ = (0.05, 0.1, 0.2, 0.35, 0.5, 1.0, 2.0)
-METHODS = ("uniform", "ward", "gate")
+METHODS = ("uniform", "ward", "gate", "truth")
 
 
 @dataclass(frozen=True)
@@ -128,6 +129,17 @@ def gate(stream: Annotated, options: GateOptions) -> list[Decode]:
     return segments_to_decodes(stream, starts or [0], onset=True)
 
 
+def truth(stream: Annotated, rate_hz: float) -> list[Decode]:
+    """The middles of the true segments; where that is too many, some of them, evenly chosen."""
+    shifts_s = stream.recording.shifts_ns / 1e9
+    starts = sorted({0, *np.searchsorted(stream.window_s, shifts_s).tolist()})
+    starts = [start for start in starts if start < len(stream.window_s)]
+    decodes = segments_to_decodes(stream, starts, onset=False)
+    count = min(len(decodes), _count(stream, rate_hz))
+    chosen = ((np.arange(count) + 0.5) * len(decodes) / count).astype(int)
+    return [decodes[i] for i in chosen]
+
+
 def quality(
     streams: Sequence[Annotated],
     decodes: Sequence[Sequence[Decode]],
@@ -175,6 +187,7 @@ def curve_points(
             "uniform": [uniform(stream, rate) for stream in streams],
             "ward": [ward(stream, rate) for stream in streams],
             "gate": _gate_at(streams, gate_options, rate),
+            "truth": [truth(stream, rate) for stream in streams],
         }
         for method in METHODS:
             count = sum(len(made) for made in chosen[method])

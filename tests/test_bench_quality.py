@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from vljepa_edge.bench.selective import Annotated, Decode, quality, uniform, ward
+from vljepa_edge.bench.selective import Annotated, Decode, quality, truth, uniform, ward
 from vljepa_edge.calibration.cider import cider, plain
 from vljepa_edge.calibration.recording import Recording
 
@@ -80,6 +80,20 @@ def test_ward_finds_changes_that_uniform_misses() -> None:
     assert scores["ward"] > scores["uniform"]
     perfect = cider(stream.captions, [[text] for text in stream.captions])
     assert scores["ward"] == pytest.approx(float(np.mean(perfect)))
+
+
+def test_the_true_shifts_bound_what_a_rate_can_tell() -> None:
+    """Each annotation has a decode of its own only where there are as many decodes."""
+    stream = annotated([4, 9, 30, 36])
+    perfect = float(np.mean(cider(stream.captions, [[text] for text in stream.captions])))
+    for count in (5, 7):
+        decodes = truth(stream, count / stream.recording.duration_s)
+        assert [one.at_s for one in decodes] == [1, 6, 19, 32, 37]
+        assert quality([stream], [decodes], "exact", text_of) == pytest.approx(perfect)
+        assert quality([stream], [decodes], "averaged", text_of) == pytest.approx(perfect)
+    few = truth(stream, 3 / stream.recording.duration_s)
+    assert [one.at_s for one in few] == [1, 19, 37]
+    assert quality([stream], [few], "exact", text_of) < 0.9 * perfect
 
 
 def test_each_annotation_takes_the_decode_nearest_in_time() -> None:

@@ -8,7 +8,7 @@ from ... import world
 from ...calibration.cider import plain
 from ...calibration.recording import Recording
 from ...runtime.options import GateOptions
-from ..selective import Annotated, Floats, annotate, curve_points
+from ..selective import METHODS, Annotated, Floats, annotate, curve_points
 from .context import BATCH, CAPTION_QUERY, Context
 from .score import Score, missing, score
 
@@ -79,7 +79,7 @@ def decode_selectively(context: Context) -> list[Score]:
         p.cider for p in points
         if p.method == "uniform" and p.embedding == "exact" and p.target_hz == _UNIFORM_HZ
     )  # fmt: skip
-    for method in ("uniform", "gate", "ward"):
+    for method in METHODS:
         for embedding in ("exact", "averaged"):
             curve = sorted(
                 (p.rate_hz, p.cider)

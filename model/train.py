@@ -48,6 +48,7 @@ def train(
     corpus_sentences: int = 20_000,
     compiled: bool = False,
     x_encoder_from: Path | None = None,
+    text_from: Path | None = None,
     processes: Processes = ALONE,
     progress: Progress | None = None,
 ) -> VLJEPA:
@@ -56,6 +57,7 @@ def train(
     `compiled` runs X-Encoder and Predictor through torch.compile (needs a C++ compiler): a sixth
     more clips a second or better; rounding differs, so resume a run as it was begun.
     `x_encoder_from` is a checkpoint whose X-Encoder is taken over; its own stages are left out.
+    `text_from` is one whose tokenizer and Y-Encoder are (`train_text_side`); no text stage then.
     Of several `processes`, all on one file system, each calls this with the same arguments.
     """
     world_config = world_config or world.WorldConfig(
@@ -69,7 +71,11 @@ def train(
     processes.wait()  # nothing is written before all have read
     if state is None:
         words = ""
-        if processes.first:
+        if text_from is not None:
+            side = checkpoint.load(text_from)
+            model.y_encoder.load_state_dict(side.model.y_encoder.state_dict())
+            words = side.tokenizer.to_str()
+        elif processes.first:
             sentences = corpus(world_config, recipe.seed, corpus_sentences)
             tokenizer = train_tokenizer(sentences, config.y_encoder.transformer.vocabulary)
             _text_stage(model, tokenizer, world_config, recipe, folder, progress)
@@ -86,6 +92,8 @@ def train(
         if "heads" in state:
             heads.load_state_dict(state["heads"])
     processes.same(model, heads)
+    if processes.first:
+        folder.mkdir(parents=True, exist_ok=True)
     log = Log(folder / "log.csv" if processes.first else None)
     names = stage_names(recipe)
     pretraining = len(recipe.encoder)
@@ -138,6 +146,25 @@ def train(
         save(number + 1, 0, None)
     processes.same(model)
     return model.eval()
+
+
+def train_text_side(
+    folder: Path,
+    config: VLJEPAConfig,
+    recipe: Recipe,
+    world_config: world.WorldConfig,
+    *,
+    corpus_sentences: int = 20_000,
+    progress: Progress | None = None,
+) -> None:
+    """The tokenizer and the text stage alone, as a checkpoint that several runs may begin with."""
+    torch.manual_seed(recipe.seed)
+    model = VLJEPA(config)
+    sentences = corpus(world_config, recipe.seed, corpus_sentences)
+    tokenizer = train_tokenizer(sentences, config.y_encoder.transformer.vocabulary)
+    _text_stage(model.train(), tokenizer, world_config, recipe, folder, progress)
+    card = {"stage": "text", "world": world_config.version, "recipe": dataclasses.asdict(recipe)}
+    checkpoint.save(folder, model, tokenizer, card)
 
 
 def _text_stage(

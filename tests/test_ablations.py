@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,7 @@ from vljepa_edge.model import checkpoint
 from vljepa_edge.model.data import corpus
 from vljepa_edge.model.recipe import nano_recipe
 from vljepa_edge.model.tokenizer import train_tokenizer
+from vljepa_edge.model.train import train, train_text_side
 from vljepa_edge.model.vl_jepa import VLJEPA
 
 
@@ -97,6 +99,8 @@ def test_runs_are_real_and_resume(
     for home in runs:
         assert {file.name for file in home.iterdir()} == {"log.csv", "result.json"}
         assert (home / "log.csv").read_text().count("query,") >= 1
+    # One text stage with label texts and one without: runs that share it begin with the same.
+    assert len(list((tmp_path / "texts").iterdir())) == 2
     stored = json.loads((tmp_path / "ablations.json").read_text())
     assert stored["about"]["world"] == 2
     assert set(stored["ablations"]) == {"attention", "objective"}  # nothing asked for is lost
@@ -111,6 +115,31 @@ def test_runs_are_real_and_resume(
     told = capsys.readouterr()
     assert told.err == "" and "| bidirectional | causal | VQA |" in told.out
     assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*")}
+
+
+def test_a_text_side_given_is_the_one_that_would_be_trained(tmp_path: Path) -> None:
+    """Of the same recipe and seed: the tokenizer to the byte, the Y-Encoder to the bit."""
+    recipe = tiny_training.tiny_recipe()
+    still = tuple(replace(stage, y_encoder_lr=0.0) for stage in recipe.stages)
+    recipe = replace(recipe, encoder=(), stages=still)
+    config, of_world = tiny_training.tiny_config(), tiny_training.tiny_world()
+    train_text_side(tmp_path / "text", config, recipe, of_world, corpus_sentences=50)
+    for name, given in (("whole", None), ("taken", tmp_path / "text")):
+        train(
+            tmp_path / name,
+            config,
+            recipe,
+            world_config=of_world,
+            workers=0,
+            corpus_sentences=50,
+            text_from=given,
+        )
+    one, other = (checkpoint.load(tmp_path / name) for name in ("whole", "taken"))
+    assert one.tokenizer.to_str() == other.tokenizer.to_str()
+    for name, value in one.model.y_encoder.state_dict().items():
+        assert torch.equal(value, other.model.y_encoder.state_dict()[name]), name
+    assert "text," in (tmp_path / "whole" / "log.csv").read_text()
+    assert "text," not in (tmp_path / "taken" / "log.csv").read_text()
 
 
 def result(label: str, right: int, of: int) -> Result:

@@ -1,7 +1,8 @@
 """Trains and judges variants, each once: a run is known by the digest of all that it depends on.
 
 Below the output folder: `runs/<digest>/` (log.csv, result.json; the weights while it trains). A run
-that was cut off goes on at its last checkpoint, one that is done is read.
+that was cut off goes on at its last checkpoint, one that is done is read. `texts/<digest>/` is what
+runs with the same text stage begin with.
 """
 
 from __future__ import annotations
@@ -20,7 +21,8 @@ from ... import world
 from ...model import checkpoint
 from ...model.config import VLJEPAConfig
 from ...model.token_prediction import train_token_prediction
-from ...model.train import train
+from ...model.train import train, train_text_side
+from ...model.training_log import Progress
 from ..tasks.score import Score
 from .judging import judge
 from .plan import Variant
@@ -95,6 +97,7 @@ def run(
             variant.config,
             variant.recipe,
             x_encoder_from=setting.x_encoder_from if variant.pretrained else None,
+            text_from=text_side(variant, setting, folder, told),
             world_config=world_config,
             workers=setting.workers,
             corpus_sentences=setting.corpus_sentences,
@@ -112,6 +115,29 @@ def run(
         if file.name not in _KEPT:
             file.unlink()
     return result
+
+
+def text_side(variant: Variant, setting: Setting, folder: Path, progress: Progress) -> Path:
+    """A checkpoint with the variant's tokenizer and Y-Encoder after its text stage, made once."""
+    world_config = setting.world(variant.config)
+    facts = {
+        "y_encoder": dataclasses.asdict(variant.config.y_encoder),
+        "stage": dataclasses.asdict(variant.recipe.text),
+        "seed": variant.recipe.seed,
+        "world": dataclasses.asdict(world_config),
+        "sentences": setting.corpus_sentences,
+    }
+    home = folder / "texts" / _digits(facts)
+    if not (home / "card.json").is_file():  # written last
+        train_text_side(
+            home,
+            variant.config,
+            variant.recipe,
+            world_config,
+            corpus_sentences=setting.corpus_sentences,
+            progress=progress,
+        )
+    return home
 
 
 def known(variant: Variant, setting: Setting, folder: Path) -> Result | None:
@@ -137,6 +163,10 @@ def digest(variant: Variant, setting: Setting) -> str:
         "judged": (setting.clips, setting.seed),
         "sentences": setting.corpus_sentences,
     }
+    return _digits(facts)
+
+
+def _digits(facts: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -126,12 +126,16 @@ def batch_sizes(recipe: dict[str, Any]) -> dict[str, int]:
     return sizes
 
 
-def quality_rows(quality: dict[str, Any]) -> list[str]:
-    """A table of every figure but the decode curve's points, with goals where there are some."""
-    lines = ["| task | what | figure | 95 % | chance | goal |", "|---" * 6 + "|"]
-    for row in quality["scores"]:
-        if row["name"].endswith(" Hz"):
-            continue
+def quality_rows(quality: dict[str, Any], reference: dict[str, Any] | None = None) -> list[str]:
+    """A table of every figure but the decode curve's points, with goals where there are some, and
+    beside the figures of `reference`, the same suite in full precision."""
+    full = {(row["task"], row["name"]): row["value"] for row in (reference or {}).get("scores", [])}
+    beside = " full precision |" if reference else ""
+    lines = [
+        f"| task | what | figure |{beside} 95 % | chance | goal |",
+        "|---" * (7 if reference else 6) + "|",
+    ]
+    for row in shown_rows(quality):
         unit, goal = row["unit"], goal_of(row)
         span = (
             "–"
@@ -144,11 +148,38 @@ def quality_rows(quality: dict[str, Any]) -> list[str]:
             told = f"{shown(goal, unit)}: {'met' if met else 'missed'}"
         elif goal is not None:
             told = f"{shown(goal, unit)}: not measured"
+        other = f"| {shown(full.get((row['task'], row['name'])), unit)} " if reference else ""
         lines.append(
-            f"| {row['task']} | {row['name']} | {shown(row['value'], unit)} | {span} "
+            f"| {row['task']} | {row['name']} | {shown(row['value'], unit)} {other}| {span} "
             f"| {shown(row['chance'], 'share')} | {told} |"
         )
     return lines
+
+
+def shown_rows(quality: dict[str, Any]) -> list[dict[str, Any]]:
+    """A suite's rows but the decode curve's points."""
+    return [row for row in quality["scores"] if not row["name"].endswith(" Hz")]
+
+
+def furthest(quality: dict[str, Any], reference: dict[str, Any]) -> str:
+    """A sentence: the share that lies furthest from full precision's, and how many are within one
+    point."""
+    full = {(row["task"], row["name"]): row["value"] for row in reference["scores"]}
+    apart = [
+        (abs(row["value"] - full[row["task"], row["name"]]) * 100, f"{row['task']}, {row['name']}")
+        for row in shown_rows(quality)
+        if row["unit"] == "share"
+        and row["value"] is not None
+        and full.get((row["task"], row["name"])) is not None
+    ]
+    if not apart:
+        return ""
+    most, where = max(apart)
+    near = sum(points <= 1.0 + 1e-9 for points, _ in apart)
+    return (
+        f"{near} of {len(apart)} shares are within one point of full precision's; the furthest "
+        f"({where}) is {most:.1f} points away."
+    )
 
 
 def card(
@@ -158,12 +189,12 @@ def card(
     bundles: Sequence[Path] = (),
     limits: str = "",
     command: str = "",
+    reference: Path | None = None,
 ) -> str:
-    """The card as Markdown. ValueError where `quality` is not a suite's JSON."""
+    """The card as Markdown. ValueError where `quality` or `reference` is not a suite's JSON."""
     opened = checkpoint.load(folder)
-    found = json.loads(quality.read_text(encoding="utf-8"))
-    if not isinstance(found, dict) or "scores" not in found:
-        raise ValueError(f"{quality}: not what `vljepa eval MODEL --suite all --json` prints")
+    found = _suite(quality)
+    full = None if reference is None else _suite(reference)
     about = found["about"]
     note = opened.card.get("note")
     lines = [
@@ -188,8 +219,9 @@ def card(
         f"{about['clips']} cases a figure that training never saw (seed {about['seed']}); "
         f"intervals: {about['interval']}.",
         "",
-        *quality_rows(found),
+        *quality_rows(found, full),
         "",
+        *([furthest(found, full), ""] if full else []),
         *([limits.strip(), ""] if limits.strip() else []),
         f"Licence: {opened.card.get('licence', 'none told')}.",
         "",
@@ -198,12 +230,20 @@ def card(
     return "\n".join(lines).rstrip("\n") + "\n"
 
 
+def _suite(path: Path) -> dict[str, Any]:
+    found = json.loads(path.read_text(encoding="utf-8"))
+    if not isinstance(found, dict) or "scores" not in found:
+        raise ValueError(f"{path}: not what `vljepa eval MODEL --suite all --json` prints")
+    return found
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Writes or prints the card."""
     given = list(sys.argv[1:] if arguments is None else arguments)
     parser = argparse.ArgumentParser(prog="python -m vljepa_edge.bench.card", description=__doc__)
     parser.add_argument("checkpoint", type=Path)
     parser.add_argument("--quality", type=Path, required=True, help="a suite's JSON")
+    parser.add_argument("--reference", type=Path, help="the same suite in full precision")
     parser.add_argument("--log", type=Path, required=True, help="log.csv of the training")
     parser.add_argument("--bundle", type=Path, action="append", default=[], help="for its size")
     parser.add_argument("--limits", type=Path, help="Markdown: what limits the model")
@@ -211,7 +251,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     told = parser.parse_args(given)
     limits = told.limits.read_text(encoding="utf-8") if told.limits else ""
     command = f"python -m vljepa_edge.bench.card {' '.join(given)}"
-    text = card(told.checkpoint, told.quality, told.log, told.bundle, limits, command)
+    text = card(
+        told.checkpoint, told.quality, told.log, told.bundle, limits, command, told.reference
+    )
     if told.output is None:
         print(text, end="")
     else:

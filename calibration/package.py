@@ -29,10 +29,17 @@ from .fidelity import Fidelity, compare
 from .full_precision import full_precision
 from .gate import GateScore, score
 from .gate_files import write_fitted, write_following
+from .insert import Scheme
 from .recording import Recording
 from .report import write_fidelity, write_layers
+from .sensitivity import Budget, Judge, search, sensitivities
 from .settings import Precision, Settings
 from .world_streams import record_world
+
+# Components that write texts.
+_WRITERS = ("y_decoder_prefix", "y_decoder")
+# Mean cosine that is reached by leaving inputs in float, of INT8 and of FP8.
+_SPARED_COSINE = {"int8": 0.9996, "fp8": 0.9990}
 
 Progress = Callable[[str, int, int], None]
 FLOAT = "fp32"
@@ -50,6 +57,7 @@ class Recipe:
     judged_streams: int = 4
     judged_seed: int = 2
     candidates: int = 2400
+    search_windows: int = 32  # that tell which layers' inputs stay float
     threads: int = 0  # of the engines; 0: all
 
 
@@ -90,7 +98,8 @@ def make(
     )
     calibrator = Calibrator(source, settings)
     calibrator.observe(work / f".{precision}.calibration", progress)
-    plan = calibrator.plan()
+    schemes = _spared(calibrator, r, progress)
+    plan = calibrator.plan(schemes)
     quantise.write(calibrator, plan, output, overwrite=True)
     for file in work.glob(f".{precision}.calibration.*"):
         file.unlink()
@@ -115,6 +124,21 @@ def make(
     write_fidelity(found, report)
     (report / "goals.md").write_text(_summary(calibrator, found, fitted, held_out), "utf-8")
     return Packaged(output, _digest(output), fitted, held_out, found)
+
+
+def _spared(calibrator: Calibrator, r: Recipe, progress: Progress | None) -> dict[str, Scheme]:
+    """Layers with 8-bit weights and inputs in float: the Y-Decoder's, which runs seldom and whose
+    texts people read, and as few others as keep the predicted embedding."""
+    schemes: dict[str, Scheme] = {
+        layer.name: "weights" for layer in calibrator.layers() if layer.component in _WRITERS
+    }
+    judge = Judge(calibrator, r.search_windows)
+    errors = sensitivities(judge, progress)
+    budget = Budget(cosine=_SPARED_COSINE[calibrator.settings.target])
+    try:
+        return schemes | search(judge, errors, budget, progress, "weights")[0]
+    except ExportError:  # 8-bit weights alone cost more: that no input does is all there is to gain
+        return schemes | {error.layer: "weights" for error in errors}
 
 
 def _summary(

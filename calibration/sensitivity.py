@@ -157,19 +157,21 @@ def search(
     errors: Sequence[LayerError],
     budget: Budget,
     progress: Progress | None = None,
+    kept_as: Scheme = "float",
 ) -> tuple[dict[str, Scheme], list[Trial]]:
     """The fewest layers in float under a budget, and every step on the way.
 
     Layers go to float from the most sensitive on, until quality is reached; then each is tried in
     8 bits again, from the least sensitive on. Under a budget of milliseconds alone as many go to
-    float as the time allows. ExportError where even float layers don't reach the quality.
+    float as the time allows. `kept_as` "weights": their weights stay in 8 bits, their inputs alone
+    go to float. ExportError where even float layers don't reach the quality.
     """
     order = [e.layer for e in sorted(errors, key=lambda e: -e.error)]
     kept: list[str] = []
     trials: list[Trial] = []
 
     def attempt(layers: Sequence[str], step: str) -> Measure:
-        found = judge.of_schemes(dict.fromkeys(layers, "float"))
+        found = judge.of_schemes(dict.fromkeys(layers, kept_as))
         trials.append(Trial(tuple(layers), step, found))
         if progress is not None:
             progress("search", len(trials), 2 * len(order))
@@ -182,7 +184,7 @@ def search(
         for name in order:
             if attempt([*kept, name], f"+ {name}").ms <= (budget.ms or 0.0):
                 kept.append(name)
-        return dict.fromkeys(kept, "float"), trials
+        return dict.fromkeys(kept, kept_as), trials
     for name in order:
         if budget.reached(measure):
             break
@@ -204,4 +206,4 @@ def search(
             f"the quality asked for takes {measure.ms:.2f} ms, more than {budget.ms:.2f} ms",
             "ask for less, or allow more time",
         )
-    return dict.fromkeys(kept, "float"), trials
+    return dict.fromkeys(kept, kept_as), trials

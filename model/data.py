@@ -36,11 +36,11 @@ _KIND_WEIGHT = {
     "role": 2.0,
     "next": 1.0,
 }
-# Shares of the query stage's clips: at a half or a quarter of the frame rate; of their first and
-# last frame alone; of scenes that are made to be counted, and to be told where things are. Of all
-# stages' clips and pictures: those that are drawn otherwise.
+# Shares of the query stage's clips: at a half or a quarter of the frame rate; of two pictures, the
+# state before and the one after; of scenes that are made to be counted, and to be told where things
+# are. Of all stages' clips and pictures: those that are drawn otherwise.
 _SLOW_SHARE = 0.12
-_ENDS_SHARE = 0.08
+_STATES_SHARE = 0.12
 _COUNTED_SHARE = 0.15
 _PLACED_SHARE = 0.15
 _REDRAWN_SHARE = 0.3
@@ -179,10 +179,16 @@ class WorldBatches(Dataset[Batch]):
             return world.sample_image(self.seed, index, self.drawn)
         if rng.random() < self.stream_share:
             return world.sample_stream_clip(self.seed, index, self.drawn)
-        config, draw = self.drawn, rng.random()
-        if self.task == "query" and draw < _COUNTED_SHARE:
+        if self.task != "query":
+            return world.sample_clip(self.seed, index, self.drawn)
+        draw = rng.random()
+        if draw < _STATES_SHARE and world.has_states(self.config):
+            return world.sample_state_clip(self.seed, index, self.drawn)
+        draw -= _STATES_SHARE
+        config = self.drawn
+        if 0 <= draw < _COUNTED_SHARE:
             config = self.counted
-        elif self.task == "query" and draw < _COUNTED_SHARE + _PLACED_SHARE:
+        elif 0 <= draw < _COUNTED_SHARE + _PLACED_SHARE:
             config = self.placed
         return world.sample_clip(self.seed, index, config)
 
@@ -191,9 +197,6 @@ class WorldBatches(Dataset[Batch]):
         draw = rng.random() if self.task == "query" else 1.0
         if draw < _SLOW_SHARE:
             return held(frames, 2 ** int(rng.integers(1, 3)))
-        if draw < _SLOW_SHARE + _ENDS_SHARE:
-            half = len(frames) // 2
-            return np.concatenate([frames[:1]] * (len(frames) - half) + [frames[-1:]] * half)
         return frames
 
     def _caption_query(self, rng: np.random.Generator) -> str:

@@ -196,6 +196,13 @@ def test_mixed_keeps_the_fewest_layers(int8: tuple[Calibrator, Path]) -> None:
     assert kept.measure.cosine_mean >= wanted
     with pytest.raises(ExportError, match="below the budget"):
         search(judge, errors, Budget(cosine=1.1))
+    # Weights may stay in 8 bits: inputs in float reach a part of the way, with all weights small.
+    best = judge.of_schemes(dict.fromkeys([e.layer for e in errors], "weights"))
+    assert trials[0].measure.cosine_mean < best.cosine_mean < 1 - 1e-5
+    wanted = (trials[0].measure.cosine_mean + best.cosine_mean) / 2
+    halves, trials = search(judge, errors, Budget(cosine=wanted), kept_as="weights")
+    assert set(halves.values()) == {"weights"} and 0 < len(halves) <= len(errors)
+    assert any(t.measure.cosine_mean >= wanted and set(t.kept) == set(halves) for t in trials)
 
 
 def test_an_interrupted_pass_goes_on(tiny_bundle: Path, tmp_path: Path) -> None:
@@ -317,6 +324,7 @@ def test_bundles_that_cannot_be_quantised(
     reseal(broken)
     refused(capsys, [str(broken), *output], "vis_proj.weight", "NaN")
     refused(capsys, [str(tiny_bundle), "--min-cosine", "0.9", *output], "--precision mixed")
+    refused(capsys, [str(tiny_bundle), "--keep", "weights", *output], "--precision mixed")
     refused(capsys, [str(tiny_bundle), "--precision", "int8"], "name it with -o")
 
 

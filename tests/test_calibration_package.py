@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 import numpy as np
+import onnx
 import pytest
 from vljepa_edge.calibration import goals, package
 from vljepa_edge.calibration.fidelity import compare
@@ -21,6 +22,7 @@ SMALL = {
     "judged_windows": 3,
     "judged_streams": 1,
     "candidates": 6,
+    "search_windows": 3,
     "threads": 1,
 }
 ARGUMENTS = [word for k, v in SMALL.items() for word in (f"--{k.replace('_', '-')}", str(v))]
@@ -43,6 +45,16 @@ def test_one_command_makes_bundle_and_proof(work: Path) -> None:
     told = (work / "report" / "goals.md").read_text()
     assert "decoded texts equal" in told and "≤ 30.0%" in told
     assert manifest.provenance.checkpoint_sha256 in told
+    # What writes texts has 8-bit weights and float inputs; most of what watches has 8-bit inputs.
+    layers = json.loads((work / "report" / "layers.json").read_text())["layers"]
+    schemes = {layer["layer"]: layer["scheme"] for layer in layers}
+    writers = {scheme for name, scheme in schemes.items() if name.startswith("y_decoder")}
+    watchers = [s for name, s in schemes.items() if name.startswith(("x_encoder", "predictor"))]
+    assert writers == {"weights"} and set(watchers) <= {"full", "weights"}
+    decoder = onnx.load(work / "int8" / "y_decoder.onnx").graph
+    stored = {i.name: i.data_type for i in decoder.initializer if i.name.endswith(".quantised")}
+    assert stored and set(stored.values()) == {onnx.TensorProto.INT8}
+    assert not any(node.op_type == "QuantizeLinear" for node in decoder.node)
     assert (work / "report" / "fidelity.png").stat().st_size > 1000
 
 

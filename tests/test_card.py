@@ -77,6 +77,16 @@ def test_the_card_tells_what_the_files_hold(
     assert "| retrieval | R@1 of 2 | 70.0% | 60.0% to 80.0% | 50.0% | 65.0%: met |" in text
     assert text.count(": missed") >= 3 and "Its size." in text
     assert f"written by `python -m vljepa_edge.bench.card {released}" in text
+    # Beside full precision, whose R@1 lies two points higher and whose other shares are the same.
+    full = json.loads(path.read_text())
+    for row in full["scores"]:
+        if row["name"].startswith("R@1 of"):
+            row["value"] = 0.72
+    (tmp_path / "full.json").write_text(json.dumps(full))
+    assert main([*arguments, "--reference", str(tmp_path / "full.json")]) == 0
+    text = (tmp_path / "card.md").read_text()
+    assert "| R@1 of 2 | 70.0% | 72.0% | 60.0% to 80.0% |" in text
+    assert "the furthest (retrieval, R@1 of 2) is 2.0 points away" in text
     path.write_text("[]")
     with pytest.raises(ValueError, match="not what `vljepa eval MODEL --suite all --json`"):
         card(released, path, log)

@@ -44,7 +44,10 @@ from vljepa_edge.world.questions import KINDS_V2
 from vljepa_edge.world.questions_v2 import absent, count_of
 from vljepa_edge.world.routines import ROUTINES
 from vljepa_edge.world.scene import Background, Sensor
+from vljepa_edge.world.states import OPPOSITES
 from vljepa_edge.world.vocabulary import COUNT_WORDS, POPULAR, kin
+
+from vljepa_edge import world
 
 CONFIG = WorldConfig.v2()
 PLAIN = WorldConfig.v2(
@@ -431,3 +434,23 @@ def test_pick_and_mostly_are_what_the_checks_need() -> None:
     assert pick(rng, ["only"]) == "only"
     scene = clean("left", 1)
     assert mostly(steps(Seen(scene, 0.0).x) < -0.01)
+
+
+def test_clips_of_two_states_show_what_changed() -> None:
+    """Half a window before, half after; the action is one that leaves another state; the same clip
+    every time, and never one of the questions'."""
+    config = world.WorldConfig.v2(size=48, p_noise=0.0)
+    for index in range(12):
+        clip = world.sample_state_clip(3, index, config)
+        again = world.sample_state_clip(3, index, config)
+        assert np.array_equal(clip.frames, again.frames) and clip.caption == again.caption
+        assert clip.scene.motion in OPPOSITES and clip.scene.start_s == 0.0
+        before, after = clip.frames[:4], clip.frames[4:]
+        assert (before == before[0]).all() and (after == after[0]).all()
+        assert not np.array_equal(before[0], after[0])
+    asked = world.sample_state_change(3, 0, config, split="train")
+    assert not np.array_equal(asked.before, world.sample_state_clip(3, 0, config).frames[0])
+    restless = world.WorldConfig.v2(motions=("orbit", "shake"))
+    assert not world.has_states(restless) and world.has_states(config)
+    with pytest.raises(ValueError, match="leaves another state"):
+        world.sample_state_clip(1, 0, restless)

@@ -26,7 +26,7 @@ from .render import render
 from .routines import next_step
 from .sampling import SPLITS, is_held_out_pair, sample_scene, scene_of
 from .scene import EVENTS_V2, MOTIONS_V1, Scene, WorldConfig
-from .states import StateChange, sample_state_change
+from .states import StateChange, has_states, sample_state_change, sample_state_clip
 from .streams import Segment, Stream, frame_times, frames, make_stream, sample_stream_clip
 from .synonyms import HELD_OUT_SYNONYMS, SYNONYMS
 from .triplets import TRIPLET_KINDS, Triplet, change_one, sample_triplet
@@ -68,6 +68,7 @@ __all__ = [
     "drawn_world",
     "frame_times",
     "frames",
+    "has_states",
     "held_out_caption",
     "held_out_verb_phrase",
     "image_caption",
@@ -90,6 +91,7 @@ __all__ = [
     "sample_image",
     "sample_scene",
     "sample_state_change",
+    "sample_state_clip",
     "sample_stream_clip",
     "sample_triplet",
     "scene_of",

@@ -10,9 +10,9 @@ import dataclasses
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-from .clips import clip_rng, window_times
+from .captions import caption
+from .clips import Clip, clip_rng, window_times
 from .motions import MOTIONS
 from .placing import pick
 from .render import Image, render, wrap
@@ -92,6 +92,41 @@ def _action(
     return render(again, times, config.size)
 
 
+def has_states(config: WorldConfig) -> bool:
+    """Whether some of the world's motions leave another state behind."""
+    return any(OPPOSITES.get(motion) in config.motions for motion in config.motions)
+
+
+def _changing(config: WorldConfig) -> WorldConfig:
+    """Scenes of nothing but what changes: motions that leave another state, from their start."""
+    offered = tuple(m for m in config.motions if OPPOSITES.get(m) in config.motions)
+    return dataclasses.replace(
+        config, motions=offered, p_count=0.0, p_relation=0.0, p_occluder=0.0, p_distractor=0.0,
+        p_late_start=0.0,
+    )  # fmt: skip
+
+
+def _states(scene: Scene, size: int) -> tuple[Image, Image]:
+    """The pictures before and after, RGB uint8 [H,W,3]."""
+    before, after = render(scene, np.array(unbroken_span(scene)), size)
+    return before, after
+
+
+def sample_state_clip(
+    seed: int, index: int, config: WorldConfig | None = None, split: str = "train"
+) -> Clip:
+    """Return clip `index` of two pictures, the state before and the one after, half of the window
+    each. ValueError for a world without motions that leave another state."""
+    config = config or WorldConfig()
+    if not has_states(config):
+        raise ValueError("none of the world's motions leaves another state behind")
+    rng = clip_rng(seed, index, split, 6)
+    scene = sample_scene(rng, _changing(config), split=split)
+    half = config.frames // 2
+    frames = np.repeat(_states(scene, config.size), [half, config.frames - half], axis=0)
+    return Clip(frames, scene, caption(scene, rng), window_times(config))
+
+
 def sample_state_change(
     seed: int, index: int, config: WorldConfig | None = None, split: str = "test"
 ) -> StateChange:
@@ -100,11 +135,8 @@ def sample_state_change(
     Wrong actions are the opposite one and two others with as many objects.
     """
     config = config or WorldConfig()
-    offered = tuple(m for m in config.motions if OPPOSITES.get(m) in config.motions)
-    plain = dataclasses.replace(
-        config, motions=offered, p_count=0.0, p_relation=0.0, p_occluder=0.0, p_distractor=0.0,
-        p_late_start=0.0,
-    )  # fmt: skip
+    plain = _changing(config)
+    offered = plain.motions
     rng = clip_rng(seed, index, split, 4)
     scene = sample_scene(rng, plain, split=split)
     partner = MOTIONS[scene.motion].partner
@@ -117,8 +149,6 @@ def sample_state_change(
             wrong.append(motion)
     answer = int(rng.integers(_CHOICES))
     motions = (*wrong[:answer], scene.motion, *wrong[answer:])
-    begin, end = unbroken_span(scene)
-    times: npt.NDArray[np.float64] = np.array([begin, end])
-    before, after = render(scene, times, config.size)
+    before, after = _states(scene, config.size)
     clips = np.stack([_action(rng, plain, scene, motion, split) for motion in motions])
     return StateChange(before, after, clips, answer, motions, scene)

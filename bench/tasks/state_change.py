@@ -1,7 +1,8 @@
 """Which action lies between two states: WORLDPREDICTION-WM's task with this world's clips.
 
 The two pictures, each shown for half of a window, give a state embedding; of four clips the
-nearest one is the answer (paper, section 4.4).
+nearest one is the answer (paper, section 4.4). What is asked of both is how it moves: the clips
+show the same object in other places and colours, which an answer to that leaves out.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from ... import world
-from .context import CAPTION_QUERY, Context, batches
+from .context import MOTION_QUERY, Context, batches
 from .score import Score, score
 
 TASK = "state change"
@@ -33,7 +34,7 @@ def choose(context: Context) -> list[Score]:
             )
         ]
         embedded = np.concatenate(
-            [embedder.embed_video(stack, CAPTION_QUERY) for stack in batches(frames)]
+            [embedder.embed_video(stack, MOTION_QUERY) for stack in batches(frames)]
         )
         for case, rows in zip(cases, embedded.reshape(len(cases), 5, -1), strict=True):
             right.append(int((rows[1:] @ rows[0]).argmax()) == case.answer)

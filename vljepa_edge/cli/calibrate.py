@@ -67,6 +67,11 @@ if TYPE_CHECKING:
 @click.option("--min-agreement", type=click.FloatRange(0, 1), help="Budget: equal decisions.")
 @click.option("--max-ms", type=click.FloatRange(0, min_open=True), help="Budget: encode + predict.")
 @click.option(
+    "--keep",
+    type=click.Choice(["float", "weights"]),
+    help="Mixed keeps layers whole in float, or with 8-bit weights.  [default: float]",
+)
+@click.option(
     "--judge-windows", type=click.IntRange(2), default=24, show_default=True, help="Held out."
 )
 @click.option("--report", type=click.Path(path_type=Path), help="Folder: layers, sensitivity.")
@@ -114,6 +119,8 @@ def _check(output: Path | None, precision: str, options: dict[str, Any]) -> None
     if precision != "mixed" and budgets:
         name = budgets[0].replace("_", "-")
         raise click.UsageError(f"--{name} is a budget of --precision mixed")
+    if precision != "mixed" and options["keep"]:
+        raise click.UsageError("--keep tells how --precision mixed keeps layers")
     if (options["sensitivity"] or options["ablation"]) and options["report"] is None:
         raise click.UsageError("--sensitivity and --ablation need --report FOLDER")
     if options["weights_only"] and (precision == "mixed" or options["attention"]):
@@ -181,7 +188,8 @@ def _quantise(bundle: Path, output: Path, precision: str, options: dict[str, Any
             if precision == "mixed":
                 chosen = (options["min_cosine"], options["min_agreement"], options["max_ms"])
                 budget = Budget(*chosen) if any(chosen) else Budget(cosine=0.999)
-                schemes, trials = search(judge, errors, budget, progress)
+                kept_as: Scheme = options["keep"] or "float"
+                schemes, trials = search(judge, errors, budget, progress, kept_as)
             if report is not None:
                 write_sensitivity(errors, trials, list(schemes), report)
         if options["ablation"]:
@@ -200,6 +208,7 @@ def _quantise(bundle: Path, output: Path, precision: str, options: dict[str, Any
         "folder": str(output),
         "precision": precision,
         "simulated": precision == "fp8",
+        "kept": options["keep"] or "float",
         "float_layers": sorted(schemes),
         "windows": seen,
         "gate": dataclasses.asdict(gate.options),
@@ -211,7 +220,8 @@ def _quantise(bundle: Path, output: Path, precision: str, options: dict[str, Any
     share = written.bytes / written.source_bytes
     click.echo(f"{output}: {precision}, {written.bytes / 1e6:.2f} MB ({share:.1%}), {seen} windows")
     if schemes:
-        click.echo(f"in float: {', '.join(sorted(schemes))}")
+        how = "8-bit weights, inputs in float" if options["keep"] == "weights" else "in float"
+        click.echo(f"{how}: {', '.join(sorted(schemes))}")
     if precision == "fp8":
         click.echo("FP8 is simulated on CPUs: right in its values, slow in its time")
     click.echo(f"gate: shifts as full precision's, F1 {gate.f1:.3f} within one window")

@@ -33,8 +33,9 @@ def correction(
     steps = np.where(largest > 0, largest / number_format.largest, 1.0)
     rounded = number_format.fake(weight, steps)
     mean = statistics.mean
-    if layer.from_bytes is not None:
-        shift = (mean - PIXEL_OFFSET) @ (weight - rounded)  # pixels themselves lose nothing
+    if layer.from_bytes is not None:  # pixels themselves lose nothing
+        offset = PIXEL_OFFSET if scheme == "full" else 0
+        shift = (mean - offset) @ (weight - rounded)
     else:
         shift = mean @ (weight - rounded)
         if scheme == "full":

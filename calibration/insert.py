@@ -46,12 +46,14 @@ _SMALL_TABLE = 2048
 @dataclass(frozen=True)
 class LayerPlan:
     """How one layer is stored. `amax`: of its input, for scheme `full`. `bias`: added to it.
-    `outliers`: channels of its input that stay float."""
+    `outliers`: channels of its input that stay float. `stored`: its weights' format, where that
+    isn't the bundle's."""
 
     scheme: Scheme
     amax: float = 0.0
     bias: npt.NDArray[np.float32] | None = None
     outliers: tuple[int, ...] = ()
+    stored: Format | None = None
 
 
 def quantise_graph(
@@ -66,7 +68,7 @@ def quantise_graph(
         raise ExportError(f"no calibration for {', '.join(missing)}", "calibrate on more windows")
     inserters: dict[Format, _Inserter] = {}
     for layer in layers:
-        stored_as = layer.stored_as(target)
+        stored_as = plan[layer.name].stored or layer.stored_as(target)
         inserter = inserters.setdefault(stored_as, _Inserter(model.graph, stored_as))
         inserter.layer(layer, plan[layer.name])
     for inserter in inserters.values():

@@ -38,8 +38,8 @@ from .world_streams import record_world
 
 # Components that write texts.
 _WRITERS = ("y_decoder_prefix", "y_decoder")
-# Mean cosine that is reached by leaving inputs in float, of INT8 and of FP8.
-_SPARED_COSINE = {"int8": 0.9996, "fp8": 0.9990}
+# Mean cosine that is reached by leaving inputs in float.
+_SPARED_COSINE = 0.9996
 
 Progress = Callable[[str, int, int], None]
 FLOAT = "fp32"
@@ -134,11 +134,11 @@ def _spared(calibrator: Calibrator, r: Recipe, progress: Progress | None) -> dic
     }
     judge = Judge(calibrator, r.search_windows)
     errors = sensitivities(judge, progress)
-    budget = Budget(cosine=_SPARED_COSINE[calibrator.settings.target])
+    budget = Budget(cosine=_SPARED_COSINE)
     try:
         return schemes | search(judge, errors, budget, progress, "weights")[0]
-    except ExportError:  # 8-bit weights alone cost more: that no input does is all there is to gain
-        return schemes | {error.layer: "weights" for error in errors}
+    except ExportError:  # 8-bit weights alone cost more: the report tells what all of it costs
+        return schemes
 
 
 def _summary(

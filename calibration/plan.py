@@ -8,6 +8,7 @@ import onnx_ir as ir
 
 from ..export.errors import ExportError
 from . import bias, outliers, smooth
+from .formats import Format
 from .insert import LayerPlan, Scheme
 from .linear import LinearLayer, linear_layers
 from .observe import Observations
@@ -66,9 +67,13 @@ def plan_layers(
             floats = outliers.search(layer, of, settings.method, settings.target)
             if floats:
                 limit = outliers.limit(of, floats)
+        # Computed with in float, E4M3 has nothing over INT8, whose steps are finer.
+        stored: Format | None = None
+        if scheme == "weights" and not settings.weights_only:
+            stored = "int8"
         if settings.bias_correction and scheme != "float" and not layer.pool and of is not None:
-            shift = bias.correction(layer, of, scheme, limit, settings.target, floats)
-        plan[layer.name] = LayerPlan(scheme, limit, shift, floats)
+            shift = bias.correction(layer, of, scheme, limit, stored or settings.target, floats)
+        plan[layer.name] = LayerPlan(scheme, limit, shift, floats, stored)
     return plan
 
 

@@ -181,6 +181,28 @@ def test_fp8_is_simulated_and_says_so(tiny_bundle: Path, tmp_path: Path) -> None
     assert found.b.simulated and not found.a.simulated
 
 
+def test_what_fp8_spares_has_int8_weights(tiny_bundle: Path, tmp_path: Path) -> None:
+    """Computed with in float, INT8 weights are the finer ones; a weights-only FP8 bundle is what
+    was asked for."""
+    calibrator = calibrated(tiny_bundle, precision="fp8", smooth=False)
+    spared = [layer.name for layer in calibrator.layers() if layer.name.endswith("fc1")]
+    assert spared
+    plan = calibrator.plan(dict.fromkeys(spared, "weights"))
+    quantise.write(calibrator, plan, tmp_path / "fp8")
+    graph = onnx.load(tmp_path / "fp8" / "x_encoder.onnx").graph
+    stored = {i.name: i.data_type for i in graph.initializer if i.name.endswith(".quantised")}
+    kinds = {name: kind for name, kind in stored.items() if "patch_embed" not in name}
+    assert {k for n, k in kinds.items() if ".fc1." in n} == {onnx.TensorProto.INT8}
+    assert {k for n, k in kinds.items() if ".fc1." not in n} == {onnx.TensorProto.FLOAT8E4M3FN}
+    with load(tiny_bundle) as a, load(tmp_path / "fp8") as b:
+        assert (embed(a, calibrator) * embed(b, calibrator)).sum(1).mean() > 0.99
+    only = calibrated(tiny_bundle, precision="fp8", smooth=False, weights_only=True)
+    quantise.write(only, only.plan(), tmp_path / "only")
+    graph = onnx.load(tmp_path / "only" / "x_encoder.onnx").graph
+    stored = {i.name: i.data_type for i in graph.initializer if ".fc1." in i.name}
+    assert onnx.TensorProto.FLOAT8E4M3FN in stored.values()
+
+
 def test_mixed_keeps_the_fewest_layers(int8: tuple[Calibrator, Path]) -> None:
     calibrator, _ = int8
     judge = Judge(calibrator, 3)

@@ -129,7 +129,10 @@ def batch_sizes(recipe: dict[str, Any]) -> dict[str, int]:
 def quality_rows(quality: dict[str, Any], reference: dict[str, Any] | None = None) -> list[str]:
     """A table of every figure but the decode curve's points, with goals where there are some, and
     beside the figures of `reference`, the same suite in full precision."""
-    full = {(row["task"], row["name"]): row["value"] for row in (reference or {}).get("scores", [])}
+    full = {
+        (row["task"], row["name"]): shown(row["value"], row["unit"])
+        for row in (reference or {}).get("scores", [])
+    }
     beside = " full precision |" if reference else ""
     lines = [
         f"| task | what | figure |{beside} 95 % | chance | goal |",
@@ -148,7 +151,7 @@ def quality_rows(quality: dict[str, Any], reference: dict[str, Any] | None = Non
             told = f"{shown(goal, unit)}: {'met' if met else 'missed'}"
         elif goal is not None:
             told = f"{shown(goal, unit)}: not measured"
-        other = f"| {shown(full.get((row['task'], row['name'])), unit)} " if reference else ""
+        other = f"| {full.get((row['task'], row['name']), '–')} " if reference else ""
         lines.append(
             f"| {row['task']} | {row['name']} | {shown(row['value'], unit)} {other}| {span} "
             f"| {shown(row['chance'], 'share')} | {told} |"

@@ -34,9 +34,10 @@ def test_nano_s_graph_has_the_work_of_the_formulae(nano_bundle: Path) -> None:
     frames = np.zeros((1, 8, 3, 128, 128), np.uint8)
     nodes = read_nodes(nano_bundle / "x_encoder.onnx", {"frames": frames})
     found, wanted = as_component("encode", nodes), components(nano(), 4)[0]
-    assert found.linear_flops == pytest.approx(wanted.linear_flops, rel=1e-6)
+    # Calibration's outlier channels (docs/calibration.md) are small float products beside these.
+    assert 1 - 1e-6 <= found.linear_flops / wanted.linear_flops < 1.01
+    assert 1 - 1e-6 <= found.weights / wanted.weights < 1.01
     assert found.attention_flops == pytest.approx(wanted.attention_flops, rel=1e-6)
-    assert found.weights == pytest.approx(wanted.weights, rel=1e-6)
     exps = sum(op.amount for op in found.operators if getattr(op, "kind", "") == "softmax")
     assert exps == 6 * 3 * 256 * 256
     kinds = {getattr(op, "kind", "linear") for op in found.operators}

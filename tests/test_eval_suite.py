@@ -171,7 +171,7 @@ def test_state_change_is_chosen_by_embedding() -> None:
     for index in range(12):
         case = world.sample_state_change(knows.seed, index, knows.config)
         states = np.stack([case.before] * half + [case.after] * half)
-        query = world.CAPTION_QUERIES[0]
+        query = MOTION_QUERY
         oracle.taught[states.tobytes(), query] = case.scene.motion
         for clip, motion in zip(case.clips, case.motions, strict=True):
             oracle.taught[clip.tobytes(), query] = motion

@@ -22,13 +22,15 @@ COMPONENTS = ("x_encoder", "predictor", "y_encoder", "y_decoder_prefix", "y_deco
 
 @pytest.fixture(scope="module")
 def bundles(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """INT8, weights alone in INT8, and FP8 with attention, each of the same bundle."""
+    """INT8, weights alone in INT8, FP8 with attention, and FP8 in half of the layers, each of the
+    same bundle."""
     folder = tmp_path_factory.mktemp("quantised")
     made = {}
     for name, precision, attention in (
         ("int8", "int8", False),
         ("weights", "int8", False),
         ("fp8", "fp8", True),
+        ("fp8, spared", "fp8", False),
     ):
         settings = Settings(precision=precision, windows=3, attention=attention)  # type: ignore[arg-type]
         calibrator = Calibrator(tiny_bundle, settings)
@@ -36,6 +38,8 @@ def bundles(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> dict
         schemes: dict[str, Scheme] = {}
         if name == "weights":
             schemes = {layer.name: "weights" for layer in calibrator.layers()}
+        elif name == "fp8, spared":  # FP8 beside INT8 weights with float inputs, in one graph
+            schemes = {layer.name: "weights" for layer in calibrator.layers()[::2]}
         made[name] = folder / name
         quantise.write(calibrator, calibrator.plan(schemes), made[name])
     return made
@@ -50,7 +54,7 @@ def rtx() -> Any:
 
 
 @pytest.mark.parametrize("component", COMPONENTS)
-@pytest.mark.parametrize("name", ["int8", "weights", "fp8"])
+@pytest.mark.parametrize("name", ["int8", "weights", "fp8", "fp8, spared"])
 def test_quantised_components_build_for_sm89(
     bundles: dict[str, Path], rtx: Any, tmp_path: Path, name: str, component: str
 ) -> None:

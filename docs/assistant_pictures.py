@@ -29,7 +29,7 @@ def main() -> None:
         ServerThread(a) as server,
         sync_playwright() as playwright,
     ):
-        a.when("an apple bounces")
+        a.when("a strawberry moves up")
         a.start()
         chromium = playwright.chromium.launch(
             executable_path=shutil.which("chromium"), args=arguments
@@ -44,11 +44,11 @@ def main() -> None:
             page.set_default_timeout(120_000)
             page.goto(server.address)
             page.wait_for_selector("#timeline li:nth-child(5)")
-            page.fill("#question", "What is it?")
-            page.fill("#choices", "an apple, a dog, a car")
+            page.fill("#question", "Which object is it?")
+            page.fill("#choices", "a strawberry, a dog, a car")
             page.click("#ask button")
             page.wait_for_selector("#answer ol")
-            page.fill("#recall-text", "an animal")
+            page.fill("#recall-text", "a parrot")
             page.click("#recall button")
             page.wait_for_selector("#found li")
             page.wait_for_timeout(1500)

@@ -3,7 +3,7 @@
 A recorded embedding stream is decoded at moments that a method chooses. Each annotation of the
 timeline is matched to the decode that is nearest in time, and CIDEr is taken between the two.
 Methods: uniform times; Ward clustering along time, knowing the whole stream; the online gate; and
-the true shifts, which no method can beat: below one decode an annotation, some have none.
+the true shifts, some of them left out evenly where there are fewer decodes than annotations.
 `exact` decodes one embedding; `averaged` the mean of the stretch that it stands for.
 """
 

@@ -82,7 +82,7 @@ def test_ward_finds_changes_that_uniform_misses() -> None:
     assert scores["ward"] == pytest.approx(float(np.mean(perfect)))
 
 
-def test_the_true_shifts_bound_what_a_rate_can_tell() -> None:
+def test_the_true_shifts_tell_all_where_there_are_decodes_enough() -> None:
     """Each annotation has a decode of its own only where there are as many decodes."""
     stream = annotated([4, 9, 30, 36])
     perfect = float(np.mean(cider(stream.captions, [[text] for text in stream.captions])))

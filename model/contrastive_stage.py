@@ -3,6 +3,7 @@ loss."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -28,6 +29,27 @@ QUERY_MULTIPLE = 16
 _ALL_SEEN_FROM = 2 / 3
 
 
+def encode_queries(
+    model: VLJEPA, tokenizer: Tokenizer, queries: Sequence[str]
+) -> tuple[Tensor, Tensor]:
+    """Ids int64 and mask float32, both [R,L], of as many queries, padded to a common length."""
+    config = model.config
+    ids, mask = encode_batch(
+        tokenizer, queries, config.predictor.max_query_tokens, config.special_tokens
+    )
+    padding = (0, -ids.shape[1] % QUERY_MULTIPLE)
+    return F.pad(ids, padding), F.pad(mask, padding)
+
+
+def predict(
+    model: VLJEPA, visual: Tensor, queries: tuple[Tensor, Tensor], seen: Tensor | None = None
+) -> Tensor:
+    """Unit embeddings [R,E] of visual tokens [R,N,D] and `encode_queries`' ids and mask."""
+    ids, mask = queries
+    predicted: Tensor = model.predictor(visual, model.predictor.embed_tokens(ids), mask, seen)
+    return predicted
+
+
 def contrastive_step(
     model: VLJEPA,
     tokenizer: Tokenizer,
@@ -48,16 +70,10 @@ def contrastive_step(
     encoded once for all of its rows, and a text once for all rows that share it. Of several
     processes each encodes its share of clips and texts, and all get the whole loss.
     """
-    config = model.config
     model.predictor.watch(quiet > 0)
     clips = processes.share(len(batch.frames))
     own = ((batch.clips >= clips.start) & (batch.clips < clips.stop)).nonzero()[:, 0]
-    queries = [batch.queries[row] for row in own.tolist()]
-    query_ids, query_mask = encode_batch(
-        tokenizer, queries, config.predictor.max_query_tokens, config.special_tokens
-    )
-    padding = (0, -query_ids.shape[1] % QUERY_MULTIPLE)
-    query_ids, query_mask = F.pad(query_ids, padding), F.pad(query_mask, padding)
+    queries = encode_queries(model, tokenizer, [batch.queries[row] for row in own.tolist()])
     texts_of = [*batch.texts, *batch.negatives]
     if labels:
         texts_of += [text for kind in batch.label_texts for text in kind]
@@ -66,8 +82,7 @@ def contrastive_step(
     with torch.autocast("cpu", dtype=torch.bfloat16, enabled=autocast):
         with torch.set_grad_enabled(not frozen):
             visual = model.x_encoder(batch.frames[clips])
-        query = model.predictor.embed_tokens(query_ids)
-        predicted = model.predictor(visual[batch.clips[own] - clips.start], query, query_mask, seen)
+        predicted = predict(model, visual[batch.clips[own] - clips.start], queries, seen)
         texts = embed_texts(model, tokenizer, own_texts)
     told: Tensor = predicted.new_zeros(())
     if quiet:

@@ -26,10 +26,10 @@ WRONG_ANSWERS = 3
 # How often a kind of question is drawn; objects and what is easily confused come up more often.
 _KIND_WEIGHT = {
     "object": 3.0,
-    "motion": 2.0,
+    "motion": 2.5,
     "presence": 2.0,
     "count": 2.5,
-    "complex count": 3.0,
+    "complex count": 5.0,
     "colour": 1.0,
     "size": 0.7,
     "relation": 4.0,
@@ -40,9 +40,9 @@ _KIND_WEIGHT = {
 # state before and the one after; of scenes that are made to be counted, and to be told where things
 # are. Of all stages' clips and pictures: those that are drawn otherwise.
 _SLOW_SHARE = 0.12
-_STATES_SHARE = 0.12
-_COUNTED_SHARE = 0.15
-_PLACED_SHARE = 0.15
+_STATES_SHARE = 0.2
+_COUNTED_SHARE = 0.18
+_PLACED_SHARE = 0.12
 _REDRAWN_SHARE = 0.3
 # Kinds of questions whose answer is a label text, or says the same.
 _LABELLED = frozenset({"object", "motion"})
@@ -53,15 +53,17 @@ _OF_MOTION = frozenset({"motion", "next", "role"})
 class Batch:
     """`frames` uint8 [B,T,3,H,W] and R rows: a query, its target text, and which clip it asks.
 
-    `clips` int64 [R]; `keys` int64 [R] tell which rows mean the same; `negatives` are wrong texts
-    [X] with their keys. `labels` int64 [R,kinds] tell a row's label text of each kind among the
-    whole vocabularies `label_texts`, or `NO_LABEL`.
+    `written` [R] is each row's text as the Y-Decoder should write it, which tells a meaning in one
+    way alone. `clips` int64 [R]; `keys` int64 [R] tell which rows mean the same; `negatives` are
+    wrong texts [X] with their keys. `labels` int64 [R,kinds] tell a row's label text of each kind
+    among the whole vocabularies `label_texts`, or `NO_LABEL`.
     """
 
     frames: Tensor
     clips: Tensor
     queries: list[str]
     texts: list[str]
+    written: list[str]
     keys: Tensor
     negatives: list[str]
     negative_keys: Tensor
@@ -134,6 +136,7 @@ class WorldBatches(Dataset[Batch]):
         clips: list[int] = []
         queries: list[str] = []
         texts: list[str] = []
+        written: list[str] = []
         keys: list[int] = []
         labels: list[list[int]] = []
         wrong: dict[str, int] = {}
@@ -143,13 +146,15 @@ class WorldBatches(Dataset[Batch]):
             frames.append(self._shown(clip.frames, rng))
             queries.append(self._caption_query(rng))
             texts.append(self._caption(clip.scene, rng))
-            keys.append(meaning("caption", self._canonical(clip.scene)))
+            written.append(self._canonical(clip.scene))
+            keys.append(meaning("caption", written[-1]))
             labels.append(label_row(clip.scene, self.config, told))
             for scene in variants(clip.scene, self.config, rng, self._wrong_motions()):
                 wrong[self._caption(scene, rng)] = meaning("caption", self._canonical(scene))
             for question in self._questions(clip.scene, rng):
                 queries.append(question.query)
                 texts.append(question.answer)
+                written.append(question.answer)
                 keys.append(meaning("answer", question.answer))
                 kinds = [question.kind] if question.kind in _LABELLED else []
                 labels.append(label_row(clip.scene, self.config, kinds))
@@ -167,6 +172,7 @@ class WorldBatches(Dataset[Batch]):
             torch.tensor(clips),
             queries,
             texts,
+            written,
             torch.tensor(keys),
             list(wrong),
             torch.tensor(list(wrong.values()), dtype=torch.int64),

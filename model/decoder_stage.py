@@ -1,9 +1,12 @@
-"""The Y-Decoder's own stage, on text alone: embedding of any phrasing + noise -> canonical text."""
+"""The Y-Decoder's own stage: embedding of any phrasing + noise -> canonical text, and predicted
+embeddings of clips too, which err in their own ways."""
 
 from __future__ import annotations
 
+import itertools
 import math
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -12,6 +15,8 @@ from tokenizers import Tokenizer
 from torch import Tensor, nn
 
 from .. import world
+from .contrastive_stage import encode_queries, predict
+from .data import Batch, WorldBatches, batches
 from .losses import next_token
 from .optimizers import BETAS
 from .recipe import Recipe
@@ -29,6 +34,7 @@ def train_decoder(
     resumed: Any,
     save: Save,
     save_every: int,
+    workers: int,
     log: Log,
     progress: Progress | None,
 ) -> None:
@@ -41,11 +47,23 @@ def train_decoder(
     )
     if resumed is not None:
         optimizer.load_state_dict(resumed)
+    shown: Iterator[Batch | None] = itertools.repeat(None)
+    if stage.clips:
+        shown = batches(
+            WorldBatches(world_config, "query", stage.clips, recipe.seed + 1, stage.steps, 1),
+            first,
+            workers,
+        )
     started, losses = time.monotonic(), []
     for step in range(first, stage.steps):
         generator = np.random.default_rng((recipe.seed, 991, step))
-        texts = decoder_texts(world_config, generator, stage.batch)
-        loss = _decoder_loss(model, tokenizer, texts, stage.noise, generator)
+        texts, targets = decoder_texts(world_config, generator, stage.batch)
+        embeddings = add_noise(_embed(model, tokenizer, texts), stage.noise, generator)
+        batch = next(shown)
+        if batch is not None:
+            embeddings = torch.cat((embeddings, _predicted(model, tokenizer, batch)))
+            targets = targets + batch.written
+        loss = _decoder_loss(model, tokenizer, embeddings, targets)
         warm = min(1.0, (step + 1) / 100)
         for group in optimizer.param_groups:
             decay = (1 + math.cos(math.pi * step / stage.steps)) / 2
@@ -57,7 +75,7 @@ def train_decoder(
         latest = float(loss.detach())
         losses.append(latest)
         if (step + 1) % 50 == 0 or step + 1 == stage.steps:
-            speed = stage.batch * len(losses) / (time.monotonic() - started)
+            speed = len(targets) * len(losses) / (time.monotonic() - started)
             rate = optimizer.param_groups[0]["lr"]
             log.write("decoder", step + 1, float(np.mean(losses)), rate, speed)
             started, losses = time.monotonic(), []
@@ -67,22 +85,33 @@ def train_decoder(
             save(step + 1, optimizer)
 
 
+@torch.no_grad()
+def _embed(model: VLJEPA, tokenizer: Tokenizer, texts: list[str]) -> Tensor:
+    """The Y-Encoder's embeddings of texts, [R,E]."""
+    c = model.config
+    ids, mask = encode_batch(tokenizer, texts, c.y_encoder.max_tokens, c.special_tokens)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        embedding: Tensor = model.y_encoder(ids, mask)
+    return embedding
+
+
+@torch.no_grad()
+def _predicted(model: VLJEPA, tokenizer: Tokenizer, batch: Batch) -> Tensor:
+    """What the Predictor makes of a batch's clips and queries, float32 [R,E]."""
+    queries = encode_queries(model, tokenizer, batch.queries)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        visual = model.x_encoder(batch.frames)
+        predicted = predict(model, visual[batch.clips], queries)
+    return predicted.float()
+
+
 def _decoder_loss(
-    model: VLJEPA,
-    tokenizer: Tokenizer,
-    texts: tuple[list[str], list[str]],
-    noise: float,
-    generator: np.random.Generator,
+    model: VLJEPA, tokenizer: Tokenizer, embedding: Tensor, targets: list[str]
 ) -> Tensor:
-    """Cross-entropy of the target texts given the noisy embeddings of the sources."""
-    decoder, config, special = model.y_decoder, model.config, model.config.special_tokens
+    """Cross-entropy of the target texts given unit embeddings [R,E]."""
+    decoder, special = model.y_decoder, model.config.special_tokens
     assert decoder is not None
-    sources, targets = texts
-    ids, mask = encode_batch(tokenizer, sources, config.y_encoder.max_tokens, special)
     out_ids, out_mask = encode_batch(tokenizer, targets, decoder.config.max_new_tokens - 1, special)
-    with torch.no_grad(), torch.autocast("cpu", dtype=torch.bfloat16):
-        embedding = model.y_encoder(ids, mask)
-    embedding = add_noise(embedding, noise, generator)
     begin = torch.full((len(out_ids), 1), special.begin)
     end = torch.full((len(out_ids), 1), special.end)
     inputs = torch.cat((begin, out_ids), 1)

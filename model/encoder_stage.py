@@ -2,9 +2,9 @@
 
 The paper's X-Encoder comes pretrained (V-JEPA 2) and is frozen. nano's world has no such encoder,
 but it knows the truth of every patch, so nano's encoder is pretrained on that: from each token on
-an object one linear layer tells the object and its colour; on the main object also size, count,
-relation and motion, and its travel, growth, turn and fading between the two frames. The heads are
-thrown away afterwards.
+an object one linear layer tells the object, its colour and how many of them there are; on the main
+object also size, relation and motion, and its travel, growth, turn and fading between the two
+frames. The heads are thrown away afterwards.
 """
 
 from __future__ import annotations
@@ -39,7 +39,11 @@ _RATE_WEIGHT = 0.5
 # Shares of scenes whose things are recoloured, and drawn otherwise: more than the world has, so
 # that tokens tell a thing in colours and drawings that were never shown.
 _RECOLOURED_SHARE = 0.4
-_REDRAWN_SHARE = 0.6
+_REDRAWN_SHARE = 0.7
+# Shares of clips of two pictures, the state before and the one after, and of scenes of several
+# things, half of them beside a second group.
+_STATES_SHARE = 0.12
+_COUNTED_SHARE = 0.2
 # Background tokens are many and easy; so many of them count.
 _BACKGROUND_SHARE = 0.15
 
@@ -81,6 +85,7 @@ class DenseBatches(Dataset[DenseBatch]):
         self.config, self.video, self.batch = world_config, video, batch
         self.seed, self.steps = seed, steps
         self.patch, self.tubelet = model_config.x_encoder.patch, model_config.x_encoder.tubelet
+        self.counted = world.counted_world(world_config)
 
     def __len__(self) -> int:
         return self.steps
@@ -89,8 +94,7 @@ class DenseBatches(Dataset[DenseBatch]):
         cv2.setNumThreads(1)
         frames, labels, rates = [], [], []
         for i in range(step * self.batch, (step + 1) * self.batch):
-            sample = world.sample_clip if self.video else world.sample_image
-            clip = sample(self.seed + 1000, i, self.config)
+            clip = self.clip(i)
             times = clip.times_s if self.video else np.zeros(self.tubelet)
             truth = world.patch_truth(
                 clip.scene, times, self.config.size // self.patch, self.tubelet
@@ -106,6 +110,17 @@ class DenseBatches(Dataset[DenseBatch]):
             video, torch.from_numpy(np.stack(labels)), torch.from_numpy(np.stack(rates))
         )
 
+    def clip(self, index: int) -> world.Clip:
+        """Clip or picture `index` of the stage; pure in the stage's seed and the index."""
+        seed = self.seed + 1000
+        draw = np.random.default_rng((seed, 3, index)).random()
+        config = self.counted if draw < _COUNTED_SHARE and self.counted.motions else self.config
+        if not self.video:
+            return world.sample_image(seed, index, config)
+        if draw > 1 - _STATES_SHARE and world.has_states(config):
+            return world.sample_state_clip(seed, index, config)
+        return world.sample_clip(seed, index, config)
+
     @staticmethod
     def _colour(name: str | None) -> int:
         return 0 if name is None else 1 + list(world.COLOURS).index(name)
@@ -116,7 +131,8 @@ class DenseBatches(Dataset[DenseBatch]):
         """Labels int16 [N,K] and rates float32 [N,5] of one clip's tokens."""
         c = self.config
         heads = len(head_sizes(c))
-        # One row of labels per owner: background, main object, the one beside it, distractors.
+        # One row of labels per owner: background, main object, the one beside it, distractors
+        # (of which those in front are half hidden themselves: they aren't counted).
         placed = (scene.other, *scene.distractors)
         rows = np.full((2 + len(placed), heads), IGNORE, np.int16)
         rows[0, 0] = 0
@@ -132,6 +148,9 @@ class DenseBatches(Dataset[DenseBatch]):
             if item is not None:
                 rows[2 + number, 0] = 1 + c.objects.index(item.object)
                 rows[2 + number, 2] = self._colour(item.colour)
+                if not item.front:
+                    alike = world.count_of(scene, item.object, item.colour)
+                    rows[2 + number, 3] = min(alike, c.max_count) - 1
         moved = np.where((truth.owner == 1)[..., None], truth.rates[:, None, None], np.nan)
         moved = moved.reshape(-1, RATES) * np.asarray(_RATE_SCALE)
         if not self.video:

@@ -36,6 +36,7 @@ class Predictor(nn.Module):
         """Whether forward passes of training note each layer's excess (`transformer.excess_of`)."""
         for layer in self.layers:
             cast("Layer", layer).watched = watched
+            cast("Layer", layer).excess = None
 
     def excess(self) -> Tensor:
         """The last watched pass's excess, mean over layers, float32 scalar. RuntimeError: none."""

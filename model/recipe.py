@@ -65,13 +65,15 @@ class TextStage:
 
 @dataclass(frozen=True)
 class DecoderStage:
-    """The Y-Decoder's own stage: text alone, from noisy Y-Encoder embeddings."""
+    """The Y-Decoder's own stage: `batch` texts a step, from noisy Y-Encoder embeddings, and `clips`
+    clips, each from the predicted embeddings of its caption and of one answer."""
 
     steps: int
     batch: int
     learning_rate: float
     # Noise norms are drawn uniformly below this; 1 is the length of an embedding.
     noise: float
+    clips: int = 0
 
 
 @dataclass(frozen=True)
@@ -121,5 +123,5 @@ def nano_recipe(scale: float = 1.0) -> Recipe:
                 quiet=0.005,
             ),
         ),
-        decoder=DecoderStage(steps=steps(3400), batch=256, learning_rate=2e-3, noise=0.8),
+        decoder=DecoderStage(steps=steps(3400), batch=160, learning_rate=2e-3, noise=0.8, clips=48),
     )

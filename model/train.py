@@ -140,7 +140,7 @@ def train(
         elif processes.first:
             train_decoder(
                 model, tokenizer, world_config, recipe,
-                first, resumed, keep, 5 * save_every, log, progress,
+                first, resumed, keep, 5 * save_every, workers, log, progress,
             )  # fmt: skip
         state = {"stage": number + 1, "step": 0, "optimizer": None}
         save(number + 1, 0, None)

@@ -68,11 +68,12 @@ def test_a_ragged_clip_is_refused() -> None:
 
 
 def test_labels_are_those_of_the_scene() -> None:
-    batch = DenseBatches(CONFIG, nano(), True, 24, 3, 1)[0]
+    batches = DenseBatches(CONFIG, nano(), True, 24, 3, 1)
+    batch = batches[0]
     sizes = list(head_sizes(CONFIG).values())
     assert batch.frames.shape == (24, 8, 3, 128, 128) and batch.labels.shape == (24, 256, 6)
     for index in range(24):
-        scene = world.sample_clip(1003, index, CONFIG).scene
+        scene = batches.clip(index).scene
         main = batch.labels[index][~batch.rates[index].isnan().any(1)]
         assert len(main) > 0
         assert set(main[:, 0].tolist()) == {1 + CONFIG.objects.index(scene.object)}
@@ -84,6 +85,27 @@ def test_labels_are_those_of_the_scene() -> None:
     image = DenseBatches(CONFIG, nano(), False, 4, 3, 1)[0]
     assert image.frames.shape[1] == 2 and image.labels.shape == (4, 64, 6)
     assert bool((image.labels[:, :, 1] == IGNORE).all()) and bool(image.rates.isnan().all())
+
+
+def test_a_second_group_is_counted_too() -> None:
+    """Tokens of a group beside the main one tell how many that group has; state clips are in."""
+    config = world.WorldConfig.v2(size=64, p_occluder=0.0)
+    batches = DenseBatches(config, nano(), True, 60, 3, 1)
+    labels, groups, states = batches[0].labels, 0, 0
+    for index in range(60):
+        clip = batches.clip(index)
+        scene = clip.scene
+        states += len(set(clip.times_s.tolist())) == 2
+        if len(scene.distractors) < 2:
+            continue
+        groups += 1
+        first = scene.distractors[0]
+        one = 1 + config.objects.index(first.object)
+        rows = labels[index][labels[index][:, 0] == one]
+        if first.object != scene.object:
+            told = set(rows[:, 3].tolist())
+            assert told <= {world.count_of(scene, first.object, first.colour) - 1}, index
+    assert groups >= 3 and 3 <= states <= 15
 
 
 def test_heads_learn_from_their_truth() -> None:

@@ -6,9 +6,14 @@ import dataclasses
 
 import numpy as np
 import pytest
+from tiny_model import tiny_config
+from vljepa_edge.model import encoder_stage
 from vljepa_edge.model.config import nano
 from vljepa_edge.model.data import WorldBatches
-from vljepa_edge.model.encoder_stage import DenseBatches
+from vljepa_edge.model.encoder_stage import DenseBatches, DenseHeads, train_encoder
+from vljepa_edge.model.recipe import EncoderStage, nano_recipe
+from vljepa_edge.model.training_log import Log
+from vljepa_edge.model.vl_jepa import VLJEPA
 from vljepa_edge.world.atlas import mipmaps, sprite
 from vljepa_edge.world.redraw import redraw
 
@@ -74,6 +79,25 @@ def test_training_draws_them_and_benches_do_not(monkeypatch: pytest.MonkeyPatch)
         WorldBatches(config, task, 60, 1, 1)[0]  # type: ignore[arg-type]
         assert 6 <= sum(scene.redrawn != 0 for scene in seen) <= 32, task
     seen.clear()
-    DenseBatches(world.drawn_world(config, 0.6, 0.4), nano(), False, 60, 1, 1)[0]
-    assert 24 <= sum(scene.redrawn != 0 for scene in seen) <= 48
+    DenseBatches(_encoder_world(config, monkeypatch), nano(), False, 60, 1, 1)[0]
+    assert 30 <= sum(scene.redrawn != 0 for scene in seen) <= 54
     assert world.WorldConfig.v2().p_redrawn == 0
+
+
+def _encoder_world(config: world.WorldConfig, monkeypatch: pytest.MonkeyPatch) -> world.WorldConfig:
+    """The world that the X-Encoder's stage asks for."""
+    asked: list[world.WorldConfig] = []
+
+    class Noted(DenseBatches):
+        def __init__(self, world_config: world.WorldConfig, *rest: object) -> None:
+            asked.append(world_config)
+            super().__init__(world_config, *rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(encoder_stage, "DenseBatches", Noted)
+    model, stage = VLJEPA(tiny_config(60, frames=2)), EncoderStage("image", 0, 2, 1e-3)
+    heads = DenseHeads(model.config.x_encoder.width, config)
+    log = Log(None)
+    train_encoder(
+        model, heads, config, nano_recipe(), stage, 0, None, lambda *_: None, 1, 0, log, None
+    )
+    return asked[0]

@@ -41,7 +41,7 @@ def tiny_recipe() -> Recipe:
             Stage("image", 3, 6, 1e-3, 0.5, x_encoder_lr=1.0, questions=1),
             Stage("query", 4, 5, 1e-3, 0.5, cosine=True, questions=2),
         ),
-        decoder=DecoderStage(steps=2, batch=4, learning_rate=1e-3, noise=0.5),
+        decoder=DecoderStage(steps=2, batch=4, learning_rate=1e-3, noise=0.5, clips=3),
         autocast=False,
     )
 

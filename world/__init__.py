@@ -21,6 +21,7 @@ from .motions import is_event_of_two
 from .patches import PatchTruth, patch_truth
 from .placing import pick
 from .questions import CAPTION_QUERIES, Question, questions
+from .questions_v2 import count_of
 from .reading import Told, read_caption
 from .render import render
 from .routines import next_step
@@ -64,6 +65,7 @@ __all__ = [
     "canonical_image_caption",
     "caption",
     "change_one",
+    "count_of",
     "counted_world",
     "drawn_world",
     "frame_times",

@@ -106,25 +106,22 @@ def _changing(config: WorldConfig) -> WorldConfig:
     )  # fmt: skip
 
 
-def _states(scene: Scene, size: int) -> tuple[Image, Image]:
-    """The pictures before and after, RGB uint8 [H,W,3]."""
-    before, after = render(scene, np.array(unbroken_span(scene)), size)
-    return before, after
-
-
 def sample_state_clip(
     seed: int, index: int, config: WorldConfig | None = None, split: str = "train"
 ) -> Clip:
     """Return clip `index` of two pictures, the state before and the one after, half of the window
-    each. ValueError for a world without motions that leave another state."""
+    each, at the times that they show. ValueError for a world without motions that leave another
+    state."""
     config = config or WorldConfig()
     if not has_states(config):
         raise ValueError("none of the world's motions leaves another state behind")
     rng = clip_rng(seed, index, split, 6)
     scene = sample_scene(rng, _changing(config), split=split)
     half = config.frames // 2
-    frames = np.repeat(_states(scene, config.size), [half, config.frames - half], axis=0)
-    return Clip(frames, scene, caption(scene, rng), window_times(config))
+    shown = np.array(unbroken_span(scene))
+    times = np.repeat(shown, [half, config.frames - half])
+    frames = np.repeat(render(scene, shown, config.size), [half, config.frames - half], axis=0)
+    return Clip(frames, scene, caption(scene, rng), times)
 
 
 def sample_state_change(
@@ -149,6 +146,6 @@ def sample_state_change(
             wrong.append(motion)
     answer = int(rng.integers(_CHOICES))
     motions = (*wrong[:answer], scene.motion, *wrong[answer:])
-    before, after = _states(scene, config.size)
+    before, after = render(scene, np.array(unbroken_span(scene)), config.size)
     clips = np.stack([_action(rng, plain, scene, motion, split) for motion in motions])
     return StateChange(before, after, clips, answer, motions, scene)

@@ -206,7 +206,10 @@ def objective(base: Base) -> Ablation:
     the likeliest."""
     own, text = base.config.predictor.transformer.layers, base.config.y_encoder.transformer.layers
     alone = plain(base, "embedding").recipe
-    alone = dataclasses.replace(alone, decoder=base.recipe.decoder)
+    # The Y-Decoder on text alone, as the paper has it: clips would be more samples.
+    decoder = dataclasses.replace(base.recipe.decoder, clips=0)
+    alone = dataclasses.replace(alone, decoder=decoder)
+    labelled = dataclasses.replace(base.recipe, decoder=decoder)
     deeper = base.predictor(f"tokens, {own + text} layers", layers=own + text)
     return Ablation(
         "objective",
@@ -216,7 +219,7 @@ def objective(base: Base) -> Ablation:
         "perplexity; its caption is what it writes.",
         (
             base.variant("embedding", recipe=alone, metrics=GENERATIVE),
-            base.variant("embedding, label texts", recipe=base.recipe, metrics=GENERATIVE),
+            base.variant("embedding, label texts", recipe=labelled, metrics=GENERATIVE),
             base.variant("tokens", objective="tokens", metrics=GENERATIVE),
             # The Y-Encoder learns too, if slowly: as many layers more make up for it.
             dataclasses.replace(deeper, objective="tokens", metrics=GENERATIVE),

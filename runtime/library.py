@@ -9,6 +9,7 @@ from pathlib import Path
 ENVIRONMENT = "VLJEPA_ORT_LIBRARY"
 OPENVINO_ENVIRONMENT = "VLJEPA_OPENVINO_LIBRARY"
 TENSORRT_ENVIRONMENT = "VLJEPA_TENSORRT_LIBRARY"
+OPENVINO_OPS_ENVIRONMENT = "VLJEPA_OPENVINO_OPS_LIBRARY"
 CACHE_ENVIRONMENT = "VLJEPA_CACHE"
 
 
@@ -34,6 +35,14 @@ def find_tensorrt() -> str | None:
     None leaves the search to the dynamic loader.
     """
     return os.environ.get(TENSORRT_ENVIRONMENT)
+
+
+def find_openvino_ops() -> str | None:
+    """Path of `libvljepa_openvino_ops.so`, which CMake builds: $VLJEPA_OPENVINO_OPS_LIBRARY.
+
+    None leaves it to the core, which takes the one beside itself if there is one that suits.
+    """
+    return os.environ.get(OPENVINO_OPS_ENVIRONMENT)
 
 
 def cache_folder() -> Path | None:

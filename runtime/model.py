@@ -24,6 +24,7 @@ from vljepa_edge.runtime.library import (
     cache_folder,
     find_onnxruntime,
     find_openvino,
+    find_openvino_ops,
     find_tensorrt,
 )
 from vljepa_edge.runtime.options import (
@@ -107,6 +108,7 @@ class Model:
         options.backend = backend_name
         options.backend_library = library_name
         options.openvino_library = openvino_name
+        options.openvino_ops = openvino_ops = _path(find_openvino_ops() if optional else None)
         options.cache_folder = cache_name
         options.float_precision = FLOAT_PRECISIONS[float_precision] if float_precision else 0
         options.cpus = cpu_list = _text(cpus)
@@ -128,7 +130,7 @@ class Model:
         out = ffi.new("vlj_model **")
         check(lib.vlj_model_open(os.fsencode(self.path), options, out))
         # lived as long as the core looked at them
-        del cpu_list, decode_cpu_list, provider_name, tensorrt_name, engine_folder
+        del cpu_list, decode_cpu_list, provider_name, tensorrt_name, engine_folder, openvino_ops
         self._handle: ModelHandle | None = ModelHandle(out[0], self._hooks)
         self._tokenizers: dict[str, BundleTokenizer] = {}
 
@@ -460,9 +462,10 @@ def load(path: str | os.PathLike[str] | None = None, **options: Any) -> Model:
     compiled models; None: the user's cache), cpus and decode_cpus (Linux: "0-3", or "auto": the
     large cores encode, others decode), provider ("cpu", "cuda", "tensorrt": of ONNX Runtime) and
     device (number of the GPU), arena (False: ONNX Runtime keeps no memory between runs), own_ops
-    (False: it runs function bodies in place of this package's operators), packed_weights (False:
-    weights beside an ONNX stay in the mapped file; less memory, slower), engines (for "tensorrt"
-    and "auto": the folder that `vljepa export --engine tensorrt` made on this device). Raises
+    (False: ONNX Runtime and OpenVINO run what they have in place of this package's operators),
+    packed_weights (False: weights beside an ONNX stay in the mapped file; less memory, slower),
+    engines (for "tensorrt" and "auto": the folder that `vljepa export --engine tensorrt` made on
+    this device). Raises
     BundleError and BackendError.
     """
     return Model(path, **options)

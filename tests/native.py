@@ -128,7 +128,7 @@ def supported_isas() -> list[str]:
     """Instruction sets that this CPU runs, for VLJ_ISA."""
     return [
         name
-        for level, name in enumerate(("generic", "avx2", "avx512", "neon"))
+        for level, name in enumerate(("generic", "avx2", "avx512", "amx", "neon"))
         if library().vlj_isa_supported(level)
     ]
 

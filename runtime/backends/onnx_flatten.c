@@ -1,183 +1,17 @@
-/* onnx_flatten.c: a component's ONNX as one message of standard operators, for backends that read no more than that.
- *
- * ONNX is protobuf: a message is a run of fields, each a key (number << 3 | wire type) and a value; strings, bytes and
- * messages are length-delimited. What isn't understood is copied as it is. Everything is emitted twice, once to count.
- */
+/* onnx_flatten.c: a component's ONNX as one message of standard operators, for backends that read no more than that. */
 #include "onnx_flatten.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "error.h"
-
-/* Field numbers of onnx.proto. */
-enum {
-    MODEL_GRAPH = 7,
-    MODEL_OPSET = 8,
-    MODEL_FUNCTIONS = 25,
-    GRAPH_NODE = 1,
-    GRAPH_INITIALIZER = 5,
-    NODE_INPUT = 1,
-    NODE_OUTPUT = 2,
-    NODE_NAME = 3,
-    NODE_OP = 4,
-    NODE_ATTRIBUTE = 5,
-    NODE_DOMAIN = 7,
-    FUNCTION_NAME = 1,
-    FUNCTION_INPUT = 4,
-    FUNCTION_OUTPUT = 5,
-    FUNCTION_ATTRIBUTE = 6,
-    FUNCTION_NODE = 7,
-    FUNCTION_OPSET = 9,
-    FUNCTION_DOMAIN = 10,
-    FUNCTION_ATTRIBUTE_DEFAULT = 11,
-    ATTRIBUTE_GRAPH = 6,
-    ATTRIBUTE_GRAPHS = 11,
-    ATTRIBUTE_REFERENCE = 21,
-    TENSOR_NAME = 8,
-    TENSOR_RAW = 9,
-    TENSOR_EXTERNAL = 13,
-    TENSOR_LOCATION = 14,
-    ENTRY_KEY = 1,
-    ENTRY_VALUE = 2,
-};
-enum { VARINT = 0, FIXED64 = 1, DELIMITED = 2, FIXED32 = 5 };
-#define MOST_BYTES ((size_t)INT32_MAX) /* protobuf's own limit */
-
-typedef struct span {
-    const uint8_t *bytes;
-    size_t size;
-} span;
-
-typedef struct field {
-    uint32_t number, wire;
-    uint64_t value; /* VARINT */
-    span content;   /* DELIMITED */
-    span whole;     /* key and value */
-} field;
-
-/* Counts; writes too once `bytes` is set. */
-typedef struct output {
-    uint8_t *bytes;
-    size_t size;
-} output;
+#include "onnx_message.h"
 
 typedef struct context {
     const vlj_engine_spec *spec;
     span model;
     vlj_status status; /* the first failure */
 } context;
-
-/* ---- reading ---- */
-
-static int read_varint(span *rest, uint64_t *value) {
-    *value = 0;
-    for (unsigned shift = 0; shift < 64 && rest->size > 0; shift += 7) {
-        uint8_t byte = *rest->bytes++;
-        rest->size--;
-        *value |= (uint64_t)(byte & 0x7Fu) << shift;
-        if ((byte & 0x80u) == 0) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-/* 1: a field was taken off the front; 0: the end, or damage (rest->size > 0 then). */
-static int next_field(span *rest, field *f) {
-    span at = *rest;
-    uint64_t key = 0, size = 0;
-    if (at.size == 0 || !read_varint(&at, &key) || key >> 3 == 0 || key >> 3 > UINT32_MAX) {
-        return 0;
-    }
-    f->number = (uint32_t)(key >> 3);
-    f->wire = (uint32_t)(key & 7u);
-    f->value = 0;
-    switch (f->wire) {
-    case VARINT:
-        if (!read_varint(&at, &f->value)) {
-            return 0;
-        }
-        break;
-    case FIXED64: size = 8; break;
-    case FIXED32: size = 4; break;
-    case DELIMITED:
-        if (!read_varint(&at, &size)) {
-            return 0;
-        }
-        break;
-    default: return 0;
-    }
-    if (size > at.size) {
-        return 0;
-    }
-    f->content = (span){at.bytes, (size_t)size};
-    f->whole = (span){rest->bytes, (size_t)(at.bytes - rest->bytes) + (size_t)size};
-    rest->bytes += f->whole.size;
-    rest->size -= f->whole.size;
-    return 1;
-}
-
-/* The n-th length-delimited field of that number; an empty span where there is none. */
-static span nth(span message, uint32_t number, size_t n, int *found) {
-    field f;
-    while (next_field(&message, &f)) {
-        if (f.number == number && f.wire == DELIMITED && n-- == 0) {
-            *found = 1;
-            return f.content;
-        }
-    }
-    *found = 0;
-    return (span){NULL, 0};
-}
-
-static span first(span message, uint32_t number) {
-    int found;
-    return nth(message, number, 0, &found);
-}
-
-static int has(span message, uint32_t number) {
-    field f;
-    while (next_field(&message, &f)) {
-        if (f.number == number) {
-            return 1;
-        }
-    }
-    return 0;
-}
-
-static int same(span a, span b) {
-    return a.size == b.size && (a.size == 0 || memcmp(a.bytes, b.bytes, a.size) == 0);
-}
-
-/* ---- writing ---- */
-
-static void put(output *out, span bytes) {
-    if (out->bytes != NULL && bytes.size > 0) {
-        memcpy(out->bytes + out->size, bytes.bytes, bytes.size);
-    }
-    out->size += bytes.size;
-}
-
-static void put_varint(output *out, uint64_t value) {
-    uint8_t bytes[10];
-    size_t size = 0;
-    do {
-        bytes[size++] = (uint8_t)((value & 0x7Fu) | (value > 0x7Fu ? 0x80u : 0u));
-        value >>= 7;
-    } while (value > 0);
-    put(out, (span){bytes, size});
-}
-
-static void put_key(output *out, uint32_t number, size_t size) {
-    put_varint(out, (uint64_t)number << 3 | DELIMITED);
-    put_varint(out, size);
-}
-
-static void put_field(output *out, uint32_t number, span content) {
-    put_key(out, number, content.size);
-    put(out, content);
-}
 
 /* ---- functions ---- */
 
@@ -253,7 +87,7 @@ static void put_name(output *out, uint32_t number, span name, span function, spa
     span prefix = first(call, NODE_OUTPUT);
     put_key(out, number, prefix.size + 1 + name.size);
     put(out, prefix);
-    put(out, (span){(const uint8_t *)"/", 1});
+    put(out, text("/"));
     put(out, name);
 }
 
@@ -289,9 +123,9 @@ static void put_node(const context *c, output *out, const field *node) {
 /* ---- external weights ---- */
 
 static uint64_t number_of(span digits) {
-    char text[24] = "";
-    memcpy(text, digits.bytes != NULL ? digits.bytes : (const uint8_t *)text, digits.size < 23 ? digits.size : 23);
-    return strtoull(text, NULL, 10);
+    char copy[24] = "";
+    memcpy(copy, digits.bytes != NULL ? digits.bytes : (const uint8_t *)copy, digits.size < 23 ? digits.size : 23);
+    return strtoull(copy, NULL, 10);
 }
 
 /* The weights of a tensor whose data lie in a file: the ENGINE_DATA section of that name. */
@@ -303,11 +137,11 @@ static int external_bytes(context *c, span tensor, span *bytes) {
     while (next_field(&rest, &f)) {
         if (f.number == TENSOR_EXTERNAL && f.wire == DELIMITED) {
             span key = first(f.content, ENTRY_KEY), value = first(f.content, ENTRY_VALUE);
-            if (same(key, (span){(const uint8_t *)"location", 8})) {
+            if (is(key, "location")) {
                 location = value;
-            } else if (same(key, (span){(const uint8_t *)"offset", 6})) {
+            } else if (is(key, "offset")) {
                 offset = number_of(value);
-            } else if (same(key, (span){(const uint8_t *)"length", 6})) {
+            } else if (is(key, "length")) {
                 length = number_of(value);
                 whole = 0;
             }
@@ -316,7 +150,7 @@ static int external_bytes(context *c, span tensor, span *bytes) {
     span name = first(tensor, TENSOR_NAME);
     vlj_section section;
     for (uint32_t i = 0; vlj_index_nth(c->spec->index, VLJ_SECTION_ENGINE_DATA, i, &section); i++) {
-        if (same(location, (span){(const uint8_t *)section.name, strlen(section.name)})) {
+        if (is(location, section.name)) {
             if (offset > section.size || (!whole && length > section.size - offset)) {
                 c->status = vlj_fail(VLJ_E_BUNDLE, "component %s: weight %.*s lies outside %s",
                                      vlj_component_name(c->spec->component), (int)(name.size < 100 ? name.size : 100),

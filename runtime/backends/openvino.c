@@ -10,8 +10,10 @@
 
 #include "engine.h"
 #include "error.h"
+#include "onnx_attention.h"
 #include "onnx_flatten.h"
 #include "openvino_library.h"
+#include "openvino_ops.h"
 #include "openvino_program.h"
 
 enum { FIXED = 4 };                           /* programs of one shape each; another one takes the oldest one's place */
@@ -34,6 +36,7 @@ typedef struct openvino_engine {
     vlj_openvino_program any; /* takes every shape; not there while a large component has a fixed one */
     fixed_program fixed[FIXED];
     uint32_t most_fixed, next_fixed; /* most_fixed 0: shapes never change */
+    uint32_t own_ops; /* width of the heads whose attention is one operator of ours; 0: OpenVINO's own are used */
     uint64_t copied_bytes;
     char what[160]; /* "component predictor in predictor.onnx" */
 } openvino_engine;
@@ -102,21 +105,49 @@ static vlj_status reshape(const openvino_engine *self, const vlj_tensor *inputs,
                               self->what);
 }
 
-/* `inputs` NULL: for every shape. */
-static vlj_status compile(openvino_engine *self, const vlj_tensor *inputs, uint32_t count,
-                          vlj_openvino_program *program) {
+/* OpenVINO's reader takes neither model-local functions nor weights in an image. */
+static vlj_status read_model(openvino_engine *self, const vlj_engine_spec *spec, ov_model **model) {
     const vlj_openvino_api *api = &self->api;
-    vlj_flat_onnx flat; /* OpenVINO's reader takes neither model-local functions nor weights in an image */
-    ov_model *model = NULL;
-    vlj_status status = vlj_onnx_flatten(self->host, &self->spec, &flat);
+    vlj_flat_onnx flat;
+    vlj_status status = vlj_onnx_flatten(self->host, spec, &flat);
     if (status != VLJ_OK) {
         return status;
     }
     int failed =
-        api->ov_core_read_model_from_memory_buffer(self->core, (const char *)flat.bytes, flat.size, NULL, &model);
-    status = vlj_openvino_check(api, failed, VLJ_E_BACKEND, self->what);
+        api->ov_core_read_model_from_memory_buffer(self->core, (const char *)flat.bytes, flat.size, NULL, model);
     self->most_fixed = flat.size <= SMALL_BYTES ? FIXED : 1;
     vlj_onnx_flat_free(self->host, &flat);
+    return vlj_openvino_check(api, failed, VLJ_E_BACKEND, self->what);
+}
+
+/* The same with our operators in place of what they do. A graph that they don't suit after all is read as it is. */
+static vlj_status read_with_own_ops(openvino_engine *self, ov_model **model) {
+    vlj_engine_spec spec = self->spec;
+    vlj_fused_onnx fused = {spec.bytes, spec.size, NULL, 0};
+    vlj_status status = VLJ_OK;
+    if (self->own_ops != 0) {
+        status = vlj_onnx_fuse_attention(self->host, spec.bytes, spec.size, self->own_ops, &fused);
+        spec.bytes = fused.bytes;
+        spec.size = fused.size;
+    }
+    if (status == VLJ_OK) {
+        status = read_model(self, &spec, model);
+    }
+    if (status == VLJ_E_BACKEND && fused.count > 0) {
+        vlj_logf(self->host, VLJ_LOG_WARNING, "%s: attention is left to OpenVINO: %s", self->what, vlj_last_error());
+        self->own_ops = 0;
+        status = read_model(self, &self->spec, model);
+    }
+    vlj_onnx_fused_free(self->host, &fused);
+    return status;
+}
+
+/* `inputs` NULL: for every shape. */
+static vlj_status compile(openvino_engine *self, const vlj_tensor *inputs, uint32_t count,
+                          vlj_openvino_program *program) {
+    const vlj_openvino_api *api = &self->api;
+    ov_model *model = NULL;
+    vlj_status status = read_with_own_ops(self, &model);
     if (status == VLJ_OK && inputs != NULL) {
         status = reshape(self, inputs, count, model);
     }
@@ -165,6 +196,16 @@ static void choose_settings(openvino_engine *self, const vlj_backend_context *co
     }
 }
 
+/* Our operators compute in BF16, so they are for programs that may. */
+static vlj_status choose_ops(openvino_engine *self, const vlj_backend_context *context) {
+    const char *precision = self->settings.precision;
+    int fits = (self->spec.component == VLJ_X_ENCODER || self->spec.component == VLJ_PREDICTOR) &&
+               (precision == NULL || strcmp(precision, "bf16") == 0);
+    return fits && context->own_ops != VLJ_OFF
+               ? vlj_openvino_take_ops(&self->api, self->host, context->openvino_ops, &self->own_ops)
+               : VLJ_OK;
+}
+
 static int changes_shape(const vlj_signature *signature) {
     for (uint32_t i = 0; i < signature->input_count; i++) {
         for (uint32_t k = 0; k < signature->inputs[i].rank; k++) {
@@ -208,6 +249,9 @@ static vlj_status openvino_open(const vlj_backend_context *context, const vlj_en
     }
     if (status == VLJ_OK) {
         choose_settings(self, context);
+        status = choose_ops(self, context);
+    }
+    if (status == VLJ_OK) {
         status = compile(self, NULL, 0, &self->any);
     }
     if (status == VLJ_OK) {

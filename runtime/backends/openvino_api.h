@@ -42,6 +42,7 @@ typedef struct ov_partial_shape {
     FUNCTION(ov_free, void, (const char *content))                                                                     \
     FUNCTION(ov_core_create, int, (ov_core * *core))                                                                   \
     FUNCTION(ov_core_free, void, (ov_core * core))                                                                     \
+    FUNCTION(ov_core_add_extension, int, (const ov_core *core, const char *path))                                      \
     FUNCTION(ov_core_read_model_from_memory_buffer, int,                                                               \
              (const ov_core *core, const char *text, size_t bytes, const ov_tensor *weights, ov_model **model))        \
     FUNCTION(ov_model_free, void, (ov_model * model))                                                                  \

@@ -13,6 +13,7 @@ enum { OLDEST_MAJOR = 2023 };
 static pthread_mutex_t core_mutex = PTHREAD_MUTEX_INITIALIZER;
 static ov_core *shared_core;
 static unsigned core_users;
+static int core_is_extended;
 
 static vlj_status find_functions(void *library, const char *name, vlj_openvino_api *api) {
 #define TAKE(function, type, parameters)                                                                               \
@@ -149,6 +150,18 @@ void vlj_openvino_return_core(const vlj_openvino_api *api) {
     if (--core_users == 0) {
         api->ov_core_free(shared_core);
         shared_core = NULL;
+        core_is_extended = 0;
     }
     pthread_mutex_unlock(&core_mutex);
+}
+
+vlj_status vlj_openvino_extend_core(const vlj_openvino_api *api, const char *path) {
+    vlj_status status = VLJ_OK;
+    pthread_mutex_lock(&core_mutex);
+    if (!core_is_extended) {
+        status = vlj_openvino_check(api, api->ov_core_add_extension(shared_core, path), VLJ_E_BACKEND_MISSING, path);
+        core_is_extended = status == VLJ_OK;
+    }
+    pthread_mutex_unlock(&core_mutex);
+    return status;
 }

@@ -16,4 +16,7 @@ vlj_status vlj_openvino_check(const vlj_openvino_api *api, int code, vlj_status 
 vlj_status vlj_openvino_take_core(const vlj_openvino_api *api, ov_core **core);
 void vlj_openvino_return_core(const vlj_openvino_api *api);
 
+/* Has the process's core, which was taken, know the operators of that library. Once: later calls do nothing. */
+vlj_status vlj_openvino_extend_core(const vlj_openvino_api *api, const char *path);
+
 #endif

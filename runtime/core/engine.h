@@ -34,6 +34,7 @@ typedef struct vlj_backend_context {
     vlj_switch arena, own_ops, packed_weights; /* options.arena, .own_ops, .packed_weights */
     const char *tensorrt_library;              /* options.tensorrt_library, may be NULL */
     const char *engine_folder;                 /* options.engine_folder, may be NULL */
+    const char *openvino_ops;                  /* options.openvino_ops, may be NULL */
 } vlj_backend_context;
 
 typedef struct vlj_engine_spec {

@@ -144,7 +144,8 @@ static vlj_status open_engine(vlj_model *model, const vlj_model_options *options
                                          .own_ops = options->own_ops,
                                          .packed_weights = options->packed_weights,
                                          .tensorrt_library = options->tensorrt_library,
-                                         .engine_folder = options->engine_folder};
+                                         .engine_folder = options->engine_folder,
+                                         .openvino_ops = options->openvino_ops};
     vlj_engine_spec spec = {.component = component, .config = &model->config, .index = model->index, .file = ""};
     vlj_section section;
     if (vlj_index_has(model->index, VLJ_SECTION_ENGINE, vlj_component_name(component))) {

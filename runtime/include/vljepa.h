@@ -177,7 +177,9 @@ typedef struct vlj_model_options {
     const char *provider;
     uint32_t device;    /* number of the GPU */
     vlj_switch arena;   /* "ort": memory is kept between runs (default: on). Off: smaller, and allocates in runs */
-    vlj_switch own_ops; /* "ort": this library's operators in place of function bodies (default: on) */
+    /* This library's operators (default: on). "ort": in place of function bodies. "openvino": in place of attention,
+     * where openvino_ops can be used and floats may be bfloat16. */
+    vlj_switch own_ops;
     /* "ort": weights are copied into the order that products read them in (default: on). Off: those in a file beside
      * the ONNX stay where they are mapped, shared and evictable; products are slower. */
     vlj_switch packed_weights;
@@ -185,6 +187,9 @@ typedef struct vlj_model_options {
      * `vljepa export BUNDLE --engine tensorrt` built of this bundle on this device. */
     const char *tensorrt_library;
     const char *engine_folder;
+    /* Backend "openvino": path of libvljepa_openvino_ops.so, which must be of that OpenVINO's version; one that cannot
+     * be used is an error. NULL: the one beside this library, where there is one and this CPU has what it needs. */
+    const char *openvino_ops;
 } vlj_model_options;
 
 typedef enum vlj_decode_when {

@@ -1,0 +1,352 @@
+/* attention_amx.c: attention of heads 64 wide with AMX: S^T = K Q^T, P = 2^(S - shift), O^T = V^T P^T, in blocks of 32
+ * queries whose scores never leave the first cache.
+ *
+ * Queries carry log2(e) * 2^23, so that a score, made an integer, is a float's exponent and fraction: the high halves of
+ * two keys' scores are two BF16 of which only the fraction is still to be looked up (2^x - 1 by 7 bits of x). Weights
+ * and their sum come from the same rounded numbers.
+ *
+ * Softmax doesn't change when all of a row's scores are shifted. By Cauchy-Schwarz no score is larger than the longest
+ * query times the longest key. Where that is below QUICK, one shift suits every row: weights lie in 2^-100 ... 2^60, no
+ * sum comes near overflow, and what is rounded to zero is less than 2^-26 of its row's largest. Other blocks
+ * (`careful`) find each row's maximum first.
+ */
+#include "attention_kernels.h"
+
+#if VLJ_KERNELS_AMX
+
+#include <math.h>
+#include <string.h>
+
+#include "attention_amx_pack.h"
+
+enum { CHUNK = 256 }; /* keys between two products with values: their weights stay in the first cache */
+#define UNIT 8388608.0f
+#define LOG2_E 1.44269504f
+#define QUICK 79.9f /* of powers of two */
+enum { QUICK_BIAS = (127 - 20) * 128, CAREFUL_BIAS = 127 * 128 };
+
+/* The compiler isn't told which memory tile instructions read and write. */
+#define FENCE __asm__ volatile("" ::: "memory")
+
+/* round(128 * (2^((i + 0.5) / 128) - 1)): the fraction of 2^x for x in the middle of what was cut off. */
+static const uint8_t fractions[128] __attribute__((aligned(64))) = {
+    0,   1,   2,   2,   3,   4,   5,   5,   6,   7,   7,   8,   9,   10,  10,  11,  12,  13,  13,  14,  15,  16,
+    17,  17,  18,  19,  20,  21,  21,  22,  23,  24,  25,  25,  26,  27,  28,  29,  30,  31,  31,  32,  33,  34,
+    35,  36,  37,  38,  38,  39,  40,  41,  42,  43,  44,  45,  46,  47,  48,  49,  50,  51,  52,  53,  54,  54,
+    55,  56,  57,  58,  60,  61,  62,  63,  64,  65,  66,  67,  68,  69,  70,  71,  72,  73,  74,  75,  76,  78,
+    79,  80,  81,  82,  83,  84,  86,  87,  88,  89,  90,  91,  93,  94,  95,  96,  97,  99,  100, 101, 102, 104,
+    105, 106, 107, 109, 110, 111, 113, 114, 115, 116, 118, 119, 120, 122, 123, 125, 126, 127};
+
+typedef struct tile_config {
+    uint8_t palette, start_row, reserved[14];
+    uint16_t row_bytes[16];
+    uint8_t rows[16];
+} tile_config;
+
+typedef struct head {
+    size_t tokens, padded;
+    uint16_t *keys, *values, *queries, *weights; /* weights [CHUNK / 32][2 of 16 queries][16 pairs of keys][16][2] */
+    float *scores;                               /* two blocks of [2 of 16 queries][32 keys][16] */
+    float *sums;                                 /* [4 of 16 values][2 of 16 queries][16][16] */
+    float *mask;                                 /* in 2^-23 of a power of two; NULL: none, and no padding */
+    int16_t *mask_words;                         /* in 2^-7, cut off at -2^15 */
+    float *query_squares;                        /* of each block */
+    float key_square;
+} head;
+
+static size_t padded_to(size_t tokens) {
+    return (tokens + BLOCK - 1) / BLOCK * BLOCK;
+}
+
+/* Sizes are multiples of 64 bytes, so that all of it is aligned. */
+static size_t lay_out(const vlj_attention *a, head *h, uint8_t *at) {
+    size_t used = 0, padded = padded_to(a->tokens), rows = padded * WIDTH * sizeof(uint16_t);
+    *h = (head){.tokens = a->tokens, .padded = padded};
+#define TAKE(field, bytes) (h->field = (void *)(at + used), used += ((bytes) + 63) / 64 * 64)
+    TAKE(keys, rows);
+    TAKE(values, rows);
+    TAKE(queries, rows);
+    TAKE(weights, BLOCK * CHUNK * sizeof(uint16_t));
+    TAKE(scores, 2 * BLOCK * BLOCK * sizeof(float));
+    TAKE(sums, WIDTH * BLOCK * sizeof(float));
+    TAKE(mask, padded * sizeof(float));
+    TAKE(mask_words, padded * sizeof(int16_t));
+    TAKE(query_squares, padded / BLOCK * sizeof(float));
+#undef TAKE
+    return used;
+}
+
+static size_t scratch_bytes(const vlj_attention *a) {
+    static uint8_t nothing[1];
+    head h;
+    return lay_out(a, &h, nothing);
+}
+
+/* The largest of a mask becomes 0, and padding is masked off. */
+AMX static void pack_mask(const vlj_attention *a, head *h) {
+    float most = a->mask != NULL ? -INFINITY : 0.0f;
+    if (a->mask == NULL && h->padded == a->tokens) {
+        h->mask = NULL;
+        return;
+    }
+    for (size_t j = 0; a->mask != NULL && j < a->tokens; j++) {
+        most = a->mask[j] > most ? a->mask[j] : most;
+    }
+    for (size_t j = 0; j < h->padded; j++) {
+        float x = j >= a->tokens ? -INFINITY : a->mask != NULL ? (a->mask[j] - most) * LOG2_E : 0.0f;
+        h->mask[j] = x * UNIT;
+        h->mask_words[j] = x > -255.0f ? (int16_t)lrintf(x * 128.0f) : INT16_MIN; /* of NaN too */
+    }
+}
+
+/* Scores of 16 keys and the block's 32 queries (tiles 0-3 hold them) into tiles 6 and 7. `start` NULL: from 0; else each
+ * query's own. */
+AMX_INLINE void multiply_keys(const uint16_t *keys, const float *start) {
+    _tile_loadd(4, keys, 128);
+    if (start != NULL) {
+        _tile_loadd(6, start, 0);
+    } else {
+        _tile_zero(6);
+    }
+    _tile_dpbf16ps(6, 4, 0);
+    if (start != NULL) {
+        _tile_loadd(7, start + 16, 0);
+    } else {
+        _tile_zero(7);
+    }
+    _tile_dpbf16ps(7, 4, 2);
+    _tile_loadd(5, keys + 32, 128);
+    _tile_dpbf16ps(6, 5, 1);
+    _tile_dpbf16ps(7, 5, 3);
+}
+
+AMX_INLINE void store_scores(float *scores) {
+    _tile_stored(6, scores, 64);
+    _tile_stored(7, scores + 512, 64);
+}
+
+/* 2^score of two keys and 16 queries. A score beyond an integer's range becomes the lowest one: weight 0. */
+AMX_INLINE __m512i weights_of(const float *even, const float *odd, __m512i bias, __m512i low, __m512i high) {
+    __m512i i = _mm512_cvtps_epi32(_mm512_load_ps(even)), j = _mm512_cvtps_epi32(_mm512_load_ps(odd));
+    __m512i words = _mm512_mask_mov_epi16(_mm512_srli_epi32(i, 16), 0xAAAAAAAAu, j);
+    words = _mm512_max_epi16(_mm512_adds_epi16(words, bias), _mm512_setzero_si512());
+    __m512i fraction = _mm512_permutex2var_epi8(low, words, high);
+    return _mm512_ternarylogic_epi32(_mm512_set1_epi16(0x7f), fraction, words, 0xCA); /* fraction where there is 0x7f */
+}
+
+/* Pairs of keys first ... last - 1 of a block of scores; `mask` NULL or a word per key. */
+AMX_INLINE void weigh(const float *scores, const int16_t *mask, int16_t bias, int first, int last, uint16_t *weights,
+                      __m512 sums[4]) {
+    const __m512i low = _mm512_load_si512(fractions), high = _mm512_load_si512(fractions + 64);
+    const __m512bh one = (__m512bh)_mm512_set1_epi16(0x3f80);
+#pragma GCC unroll 8
+    for (int r = first; r < last; r++) {
+        __m512i b = _mm512_set1_epi16(bias);
+        if (mask != NULL) {
+            int32_t pair;
+            memcpy(&pair, mask + 2 * r, sizeof pair);
+            b = _mm512_adds_epi16(b, _mm512_set1_epi32(pair));
+        }
+        __m512i p = weights_of(scores + 32 * r, scores + 32 * r + 16, b, low, high);
+        __m512i q = weights_of(scores + 512 + 32 * r, scores + 528 + 32 * r, b, low, high);
+        _mm512_store_si512(weights + r * 32, p);
+        _mm512_store_si512(weights + 512 + r * 32, q);
+        sums[r & 1] = _mm512_dpbf16_ps(sums[r & 1], (__m512bh)p, one);
+        sums[2 + (r & 1)] = _mm512_dpbf16_ps(sums[2 + (r & 1)], (__m512bh)q, one);
+    }
+}
+
+AMX_INLINE void load_queries(const uint16_t *queries) {
+    _tile_loadd(0, queries, 64);
+    _tile_loadd(1, queries + 512, 64);
+    _tile_loadd(2, queries + 1024, 64);
+    _tile_loadd(3, queries + 1536, 64);
+}
+
+/* Each key's mask onto a block of scores, in full: a word's -256 isn't enough below scores that are hot. */
+AMX_INLINE void add_mask(float *scores, const float *mask) {
+    for (int r = 0; r < 2 * BLOCK; r++) {
+        __m512 m = _mm512_set1_ps(mask[r % BLOCK]);
+        _mm512_store_ps(scores + 16 * r, _mm512_add_ps(_mm512_load_ps(scores + 16 * r), m));
+    }
+}
+
+/* Minus the largest score of each of the block's 32 queries. */
+AMX static void find_starts(const head *h, const uint16_t *queries, float *starts) {
+    __m512 most[2] = {_mm512_set1_ps(-INFINITY), _mm512_set1_ps(-INFINITY)};
+    load_queries(queries);
+    for (size_t g = 0; g < h->padded; g += BLOCK) {
+        for (size_t t = 0; t < 2; t++) {
+            multiply_keys(h->keys + (g + 16 * t) * WIDTH, NULL);
+            store_scores(h->scores + t * 256);
+        }
+        FENCE;
+        if (h->mask != NULL) {
+            add_mask(h->scores, h->mask + g);
+        }
+        for (int r = 0; r < 2 * BLOCK; r++) {
+            most[r / BLOCK] = _mm512_max_ps(most[r / BLOCK], _mm512_load_ps(h->scores + 16 * r));
+        }
+    }
+    _mm512_store_ps(starts, _mm512_sub_ps(_mm512_setzero_ps(), most[0]));
+    _mm512_store_ps(starts + 16, _mm512_sub_ps(_mm512_setzero_ps(), most[1]));
+    FENCE;
+}
+
+/* Weights of keys first ... last - 1, a block's products while the one before is weighed. */
+AMX_INLINE void weigh_chunk(const head *h, size_t first, size_t last, const int16_t *mask, const float *starts,
+                            int16_t bias, __m512 sums[4]) {
+    const uint16_t *keys = h->keys + first * WIDTH;
+    multiply_keys(keys, starts);
+    store_scores(h->scores);
+    multiply_keys(keys + 16 * WIDTH, starts);
+    store_scores(h->scores + 256);
+    for (size_t g = first; g < last; g += BLOCK) {
+        float *scores = h->scores + ((g - first) / BLOCK % 2) * 1024;
+        float *next = h->scores + ((g - first) / BLOCK % 2 == 0) * 1024;
+        const int16_t *words = mask != NULL ? mask + g : NULL;
+        uint16_t *weights = h->weights + (g - first) * 32;
+        int more = g + BLOCK < last;
+        keys += BLOCK * WIDTH;
+        if (starts != NULL && h->mask != NULL) {
+            FENCE;
+            add_mask(scores, h->mask + g);
+        }
+        if (more) {
+            multiply_keys(keys, starts);
+        }
+        weigh(scores, words, bias, 0, 8, weights, sums);
+        if (more) {
+            store_scores(next);
+            multiply_keys(keys + 16 * WIDTH, starts);
+        }
+        weigh(scores, words, bias, 8, 16, weights, sums);
+        if (more) {
+            store_scores(next + 256);
+        }
+    }
+    FENCE;
+}
+
+/* Adds the chunk's weighted values to h->sums; the first one sets them. */
+AMX_INLINE void multiply_values(const head *h, size_t first, size_t last) {
+    for (size_t d = 0; d < 2; d++) {
+        const uint16_t *values = h->values + d * h->padded * 32 + first * 32, *weights = h->weights;
+        float *sums = h->sums + d * 1024;
+        if (first > 0) {
+            _tile_loadd(0, sums, 64);
+            _tile_loadd(1, sums + 256, 64);
+            _tile_loadd(2, sums + 512, 64);
+            _tile_loadd(3, sums + 768, 64);
+        } else {
+            _tile_zero(0);
+            _tile_zero(1);
+            _tile_zero(2);
+            _tile_zero(3);
+        }
+        for (size_t g = first; g < last; g += BLOCK, values += 1024, weights += 1024) {
+            _tile_loadd(4, values, 64);
+            _tile_loadd(6, weights, 64);
+            _tile_dpbf16ps(0, 4, 6);
+            _tile_loadd(7, weights + 512, 64);
+            _tile_dpbf16ps(1, 4, 7);
+            _tile_loadd(5, values + 512, 64);
+            _tile_dpbf16ps(2, 5, 6);
+            _tile_dpbf16ps(3, 5, 7);
+        }
+        _tile_stored(0, sums, 64);
+        _tile_stored(1, sums + 256, 64);
+        _tile_stored(2, sums + 512, 64);
+        _tile_stored(3, sums + 768, 64);
+    }
+    FENCE;
+}
+
+AMX_INLINE void write_block(const head *h, size_t first, const __m512 sums[4], float *out, size_t stride) {
+    for (size_t t = 0; t < 2; t++) {
+        __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1.0f), _mm512_add_ps(sums[2 * t], sums[2 * t + 1]));
+        for (size_t d = 0; d < 4; d++) {
+            __m512i rows[16];
+            for (size_t i = 0; i < 16; i++) {
+                const float *sum = h->sums + d * 512 + t * 256 + i * 16;
+                rows[i] = (__m512i)_mm512_mul_ps(_mm512_load_ps(sum), inverse);
+            }
+            transpose_16(rows);
+            for (size_t i = 0; i < 16 && first + 16 * t + i < h->tokens; i++) {
+                _mm512_storeu_ps(out + (first + 16 * t + i) * stride + 16 * d, (__m512)rows[i]);
+            }
+        }
+    }
+}
+
+AMX_INLINE void attend(const head *h, const int16_t *mask, float *out, size_t stride) {
+    float starts[BLOCK] __attribute__((aligned(64)));
+    for (size_t n = 0; n < h->padded; n += BLOCK) {
+        const uint16_t *queries = h->queries + n * WIDTH;
+        float most = sqrtf(h->key_square) * sqrtf(h->query_squares[n / BLOCK]);
+        int quick = most < QUICK * UNIT;
+        __m512 zero = _mm512_set1_ps(most != most ? most : 0.0f); /* NaN of one key or query is its block's */
+        __m512 sums[4] = {zero, zero, zero, zero};
+        if (!quick) {
+            find_starts(h, queries, starts);
+        }
+        for (size_t c = 0; c < h->padded; c += CHUNK) {
+            size_t end = c + CHUNK < h->padded ? c + CHUNK : h->padded;
+            load_queries(queries);
+            if (quick) {
+                weigh_chunk(h, c, end, mask, NULL, QUICK_BIAS, sums);
+            } else {
+                weigh_chunk(h, c, end, NULL, starts, CAREFUL_BIAS, sums);
+            }
+            multiply_values(h, c, end);
+        }
+        write_block(h, n, sums, out, stride);
+    }
+}
+
+AMX static void run(const vlj_attention *a, size_t first, size_t count, void *scratch) {
+    size_t group = a->heads / a->kv_heads, row = (a->heads + 2 * a->kv_heads) * WIDTH;
+    tile_config before, ours = {.palette = 1};
+    head h;
+    lay_out(a, &h, scratch);
+    pack_mask(a, &h);
+    for (int i = 0; i < 8; i++) {
+        ours.row_bytes[i] = 64;
+        ours.rows[i] = 16;
+    }
+    _tile_storeconfig(&before); /* of a caller who may take his own for granted */
+    FENCE;
+    _tile_loadconfig(&ours);
+    for (size_t i = first; i < first + count; i++) {
+        const float *keys = a->qkv + (a->heads + i / group) * WIDTH;
+        float *out = a->out + i * WIDTH;
+        if (i == first || i % group == 0) {
+            h.key_square = pack_keys(a, keys, row, h.padded, h.keys);
+            pack_values(a, keys + a->kv_heads * WIDTH, row, h.padded, h.values);
+        }
+        pack_queries(a, a->qkv + i * WIDTH, row, h.padded, LOG2_E * UNIT, h.queries, h.query_squares);
+        FENCE;
+        if (h.mask != NULL) {
+            attend(&h, h.mask_words, out, a->heads * WIDTH);
+        } else {
+            attend(&h, NULL, out, a->heads * WIDTH);
+        }
+    }
+    if (before.palette != 0) {
+        _tile_loadconfig(&before);
+    } else {
+        _tile_release();
+    }
+}
+
+const vlj_attention_kernels vlj_attention_amx = {
+    .name = "amx",
+    .isa = VLJ_ISA_AMX,
+    .width = WIDTH,
+    .scratch_bytes = scratch_bytes,
+    .run = run,
+};
+
+#else
+typedef int vlj_attention_amx_is_for_x86; /* ISO C wants one declaration per file */
+#endif

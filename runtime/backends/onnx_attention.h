@@ -1,0 +1,27 @@
+/* onnx_attention.h: each layer's attention in a component's ONNX as one node, for backends with an operator for it. */
+#ifndef VLJ_BACKENDS_ONNX_ATTENTION_H
+#define VLJ_BACKENDS_ONNX_ATTENTION_H
+
+#include "hooks.h"
+
+typedef struct vlj_fused_onnx {
+    const uint8_t *bytes; /* the given ones where nothing was replaced */
+    size_t size;
+    void *owned;    /* NULL in that case */
+    uint32_t count; /* nodes that were put in */
+} vlj_fused_onnx;
+
+/* Replaces what export writes between a layer's fused projection and its output projection by
+ *
+ *   vljepa::RotaryAttention(qkv [B,N,(heads + 2 kv_heads) * width], cosine [N,width], sine [N,width]
+ *                           [, mask [B,1,1,N]]) -> [B,N,heads * width]     attributes: heads, kv_heads
+ *
+ * (kernels/attention.h), where every operator, attribute, constant and use is the expected one and heads are `width`
+ * wide. Shapes that only a shape inference knows are left to the operator to check. Anything else stays as it is, and
+ * so does a message that isn't ONNX. VLJ_E_MEMORY is the only failure.
+ */
+vlj_status vlj_onnx_fuse_attention(const vlj_host *host, const uint8_t *bytes, size_t size, uint32_t width,
+                                   vlj_fused_onnx *fused);
+void vlj_onnx_fused_free(const vlj_host *host, vlj_fused_onnx *fused);
+
+#endif

@@ -12,10 +12,12 @@
  * A rotated row is x[d] * cosine[d] + x[(d + width / 2) % width] * sine[d]: signs are in the table. */
 typedef struct vlj_attention {
     size_t tokens, heads, kv_heads, width; /* width of a head: even */
-    const float *qkv;                      /* [tokens, (heads + 2 * kv_heads) * width]: queries, keys, values */
+    const void *qkv;                       /* [tokens, (heads + 2 * kv_heads) * width]: queries, keys, values */
+    int qkv_is_bfloat16;                   /* else it is float32 */
     const float *cosine, *sine;            /* [tokens, width] */
     const float *mask;                     /* [tokens], added to every query's scores; NULL: none */
-    float *out;                            /* [tokens, heads * width] */
+    void *out;                             /* [tokens, heads * width] */
+    float out_scale; /* 0: out is float32; else it is int8, of result / out_scale rounded to even and saturated */
 } vlj_attention;
 
 #define VLJ_ATTENTION_ALIGNMENT 64u /* of the scratch */

@@ -262,9 +262,11 @@ AMX_INLINE void multiply_values(const head *h, size_t first, size_t last) {
     FENCE;
 }
 
-AMX_INLINE void write_block(const head *h, size_t first, const __m512 sums[4], float *out, size_t stride) {
+/* Column `at` of the output on, for the block's queries. */
+AMX_INLINE void write_block(const vlj_attention *a, const head *h, size_t first, const __m512 sums[4], size_t at) {
+    const __m512 steps = _mm512_set1_ps(a->out_scale != 0.0f ? 1.0f / a->out_scale : 1.0f);
     for (size_t t = 0; t < 2; t++) {
-        __m512 inverse = _mm512_div_ps(_mm512_set1_ps(1.0f), _mm512_add_ps(sums[2 * t], sums[2 * t + 1]));
+        __m512 inverse = _mm512_div_ps(steps, _mm512_add_ps(sums[2 * t], sums[2 * t + 1]));
         for (size_t d = 0; d < 4; d++) {
             __m512i rows[16];
             for (size_t i = 0; i < 16; i++) {
@@ -273,13 +275,19 @@ AMX_INLINE void write_block(const head *h, size_t first, const __m512 sums[4], f
             }
             transpose_16(rows);
             for (size_t i = 0; i < 16 && first + 16 * t + i < h->tokens; i++) {
-                _mm512_storeu_ps(out + (first + 16 * t + i) * stride + 16 * d, (__m512)rows[i]);
+                size_t to = (first + 16 * t + i) * a->heads * WIDTH + at + 16 * d;
+                if (a->out_scale == 0.0f) {
+                    _mm512_storeu_ps((float *)a->out + to, (__m512)rows[i]);
+                } else {
+                    __m128i bytes = _mm512_cvtsepi32_epi8(_mm512_cvtps_epi32((__m512)rows[i]));
+                    _mm_storeu_si128((void *)((int8_t *)a->out + to), bytes);
+                }
             }
         }
     }
 }
 
-AMX_INLINE void attend(const head *h, const int16_t *mask, float *out, size_t stride) {
+AMX_INLINE void attend(const vlj_attention *a, const head *h, const int16_t *mask, size_t at) {
     float starts[BLOCK] __attribute__((aligned(64)));
     for (size_t n = 0; n < h->padded; n += BLOCK) {
         const uint16_t *queries = h->queries + n * WIDTH;
@@ -300,7 +308,7 @@ AMX_INLINE void attend(const head *h, const int16_t *mask, float *out, size_t st
             }
             multiply_values(h, c, end);
         }
-        write_block(h, n, sums, out, stride);
+        write_block(a, h, n, sums, at);
     }
 }
 
@@ -318,18 +326,17 @@ AMX static void run(const vlj_attention *a, size_t first, size_t count, void *sc
     FENCE;
     _tile_loadconfig(&ours);
     for (size_t i = first; i < first + count; i++) {
-        const float *keys = a->qkv + (a->heads + i / group) * WIDTH;
-        float *out = a->out + i * WIDTH;
+        size_t keys = (a->heads + i / group) * WIDTH;
         if (i == first || i % group == 0) {
             h.key_square = pack_keys(a, keys, row, h.padded, h.keys);
             pack_values(a, keys + a->kv_heads * WIDTH, row, h.padded, h.values);
         }
-        pack_queries(a, a->qkv + i * WIDTH, row, h.padded, LOG2_E * UNIT, h.queries, h.query_squares);
+        pack_queries(a, i * WIDTH, row, h.padded, LOG2_E * UNIT, h.queries, h.query_squares);
         FENCE;
         if (h.mask != NULL) {
-            attend(&h, h.mask_words, out, a->heads * WIDTH);
+            attend(a, &h, h.mask_words, i * WIDTH);
         } else {
-            attend(&h, NULL, out, a->heads * WIDTH);
+            attend(a, &h, NULL, i * WIDTH);
         }
     }
     if (before.palette != 0) {

@@ -40,13 +40,22 @@ AMX_INLINE void transpose_16(__m512i r[16]) {
     }
 }
 
-/* A head's row, rotated in float32 and rounded once: values 0-31 and 32-63. */
-AMX_INLINE void rotated_row(const vlj_attention *a, const float *x, size_t token, __m512 scale, __m512i *low,
+/* 16 values of the projection, from element `at`. */
+AMX_INLINE __m512 load_16(const vlj_attention *a, size_t at) {
+    if (a->qkv_is_bfloat16) {
+        __m256i halves = _mm256_loadu_si256((const void *)((const uint16_t *)a->qkv + at));
+        return (__m512)_mm512_slli_epi32(_mm512_cvtepu16_epi32(halves), 16);
+    }
+    return _mm512_loadu_ps((const float *)a->qkv + at);
+}
+
+/* A head's row, which begins at element `at`, rotated in float32 and rounded once: values 0-31 and 32-63. */
+AMX_INLINE void rotated_row(const vlj_attention *a, size_t at, size_t token, __m512 scale, __m512i *low,
                             __m512i *high) {
     const float *c = a->cosine + token * WIDTH, *s = a->sine + token * WIDTH;
     __m512 in[4], out[4];
     for (int i = 0; i < 4; i++) {
-        in[i] = _mm512_mul_ps(_mm512_loadu_ps(x + 16 * i), scale);
+        in[i] = _mm512_mul_ps(load_16(a, at + 16 * (size_t)i), scale);
     }
     for (int i = 0; i < 4; i++) {
         __m512 turned = _mm512_mul_ps(in[i ^ 2], _mm512_loadu_ps(s + 16 * i));
@@ -65,8 +74,9 @@ AMX_INLINE float larger(float most, float x) {
     return x <= most ? most : x;
 }
 
-/* Keys: rows of 64 values, the left side of K Q^T. Returns the largest square of a key's length. */
-AMX static float pack_keys(const vlj_attention *a, const float *x, size_t stride, size_t padded, uint16_t *out) {
+/* Keys: rows of 64 values, the left side of K Q^T. Returns the largest square of a key's length. Heads begin at
+ * element `at` of the projection, rows are `stride` apart. */
+AMX static float pack_keys(const vlj_attention *a, size_t at, size_t stride, size_t padded, uint16_t *out) {
     const __m512 one = _mm512_set1_ps(1.0f);
     float most = 0.0f;
     for (size_t n = 0; n < padded; n += 16) {
@@ -74,7 +84,7 @@ AMX static float pack_keys(const vlj_attention *a, const float *x, size_t stride
         for (size_t j = 0; j < 16; j++) {
             __m512i low = _mm512_setzero_si512(), high = low;
             if (n + j < a->tokens) {
-                rotated_row(a, x + (n + j) * stride, n + j, one, &low, &high);
+                rotated_row(a, at + (n + j) * stride, n + j, one, &low, &high);
             }
             _mm512_store_si512(out + (n + j) * WIDTH, low);
             _mm512_store_si512(out + (n + j) * WIDTH + 32, high);
@@ -96,7 +106,7 @@ AMX static float pack_keys(const vlj_attention *a, const float *x, size_t stride
 
 /* Queries times `scale`: the right side of K Q^T, four tiles per block: [2 of 16 queries][2 of 32 values]. `squares`
  * has the largest square of a query's length in each block. */
-AMX static void pack_queries(const vlj_attention *a, const float *x, size_t stride, size_t padded, float scale,
+AMX static void pack_queries(const vlj_attention *a, size_t at, size_t stride, size_t padded, float scale,
                              uint16_t *out, float *squares) {
     const __m512 factor = _mm512_set1_ps(scale);
     for (size_t n = 0; n < padded; n += 16) {
@@ -105,7 +115,7 @@ AMX static void pack_queries(const vlj_attention *a, const float *x, size_t stri
         for (size_t j = 0; j < 16; j++) {
             low[j] = high[j] = _mm512_setzero_si512();
             if (n + j < a->tokens) {
-                rotated_row(a, x + (n + j) * stride, n + j, factor, &low[j], &high[j]);
+                rotated_row(a, at + (n + j) * stride, n + j, factor, &low[j], &high[j]);
             }
         }
         transpose_16(low);
@@ -124,19 +134,19 @@ AMX static void pack_queries(const vlj_attention *a, const float *x, size_t stri
     }
 }
 
-AMX_INLINE __m512 value_row(const vlj_attention *a, const float *x, size_t stride, size_t token) {
-    return token < a->tokens ? _mm512_loadu_ps(x + token * stride) : _mm512_setzero_ps();
+AMX_INLINE __m512 value_row(const vlj_attention *a, size_t at, size_t stride, size_t token) {
+    return token < a->tokens ? load_16(a, at + token * stride) : _mm512_setzero_ps();
 }
 
 /* Values, transposed: the left side of V^T P^T. Two halves of 32 values; in each, tiles [keys / 32][2 of 16 values]. */
-AMX static void pack_values(const vlj_attention *a, const float *x, size_t stride, size_t padded, uint16_t *out) {
+AMX static void pack_values(const vlj_attention *a, size_t at, size_t stride, size_t padded, uint16_t *out) {
     const __m512i half = _mm512_set1_epi32(0x8000); /* rounds: what is cut off is the low half of each word */
     for (size_t n = 0; n < padded; n += BLOCK) {
         for (size_t d = 0; d < 4; d++) {
             __m512i s[16];
             for (size_t r = 0; r < 16; r++) {
-                __m512i even = (__m512i)value_row(a, x + 16 * d, stride, n + 2 * r);
-                __m512i odd = (__m512i)value_row(a, x + 16 * d, stride, n + 2 * r + 1);
+                __m512i even = (__m512i)value_row(a, at + 16 * d, stride, n + 2 * r);
+                __m512i odd = (__m512i)value_row(a, at + 16 * d, stride, n + 2 * r + 1);
                 even = _mm512_srli_epi32(_mm512_add_epi32(even, half), 16);
                 s[r] = _mm512_mask_mov_epi16(even, 0xAAAAAAAAu, _mm512_add_epi32(odd, half));
             }

@@ -1,10 +1,24 @@
 /* attention_generic.c: attention in portable C and float32, for heads of any even width. */
 #include <math.h>
+#include <string.h>
 
 #include "attention_kernels.h"
 
 static size_t scratch_bytes(const vlj_attention *a) {
-    return (a->tokens * a->width + a->width + a->tokens) * sizeof(float); /* keys, a query, its scores */
+    return (2 * a->tokens * a->width + 2 * a->width + a->tokens) * sizeof(float); /* keys, values, two rows, scores */
+}
+
+/* A row of one head. */
+static void load(const vlj_attention *a, size_t token, size_t head, float *row) {
+    size_t at = (token * (a->heads + 2 * a->kv_heads) + head) * a->width;
+    for (size_t d = 0; d < a->width; d++) {
+        if (a->qkv_is_bfloat16) {
+            uint32_t bits = (uint32_t)((const uint16_t *)a->qkv)[at + d] << 16;
+            memcpy(&row[d], &bits, sizeof bits);
+        } else {
+            row[d] = ((const float *)a->qkv)[at + d];
+        }
+    }
 }
 
 static void rotate(const vlj_attention *a, const float *x, size_t token, float *rotated) {
@@ -33,19 +47,32 @@ static void softmax(const float *mask, size_t n, float *scores) {
     }
 }
 
+static void store(const vlj_attention *a, size_t token, size_t head, const float *row) {
+    size_t at = (token * a->heads + head) * a->width;
+    for (size_t d = 0; d < a->width; d++) {
+        if (a->out_scale == 0.0f) {
+            ((float *)a->out)[at + d] = row[d];
+        } else {
+            float steps = row[d] / a->out_scale;
+            steps = steps > 127.0f ? 127.0f : steps > -128.0f ? steps : -128.0f; /* NaN too */
+            ((int8_t *)a->out)[at + d] = (int8_t)rintf(steps);
+        }
+    }
+}
+
 static void run(const vlj_attention *a, size_t first, size_t count, void *scratch) {
     size_t n = a->tokens, width = a->width, group = a->heads / a->kv_heads;
-    size_t row = (a->heads + 2 * a->kv_heads) * width;
-    float *keys = scratch, *query = keys + n * width, *scores = query + width;
+    float *keys = scratch, *values = keys + n * width, *row = values + n * width, *query = row + width;
+    float *scores = query + width;
     for (size_t h = first; h < first + count; h++) {
-        size_t kv = h / group;
-        const float *key = a->qkv + (a->heads + kv) * width, *value = key + a->kv_heads * width;
         for (size_t j = 0; j < n && (h == first || h % group == 0); j++) {
-            rotate(a, key + j * row, j, keys + j * width);
+            load(a, j, a->heads + h / group, row);
+            rotate(a, row, j, keys + j * width);
+            load(a, j, a->heads + a->kv_heads + h / group, values + j * width);
         }
         for (size_t i = 0; i < n; i++) {
-            float *out = a->out + (i * a->heads + h) * width;
-            rotate(a, a->qkv + i * row + h * width, i, query);
+            load(a, i, h, row);
+            rotate(a, row, i, query);
             for (size_t j = 0; j < n; j++) {
                 scores[j] = 0.0f;
                 for (size_t d = 0; d < width; d++) {
@@ -53,14 +80,13 @@ static void run(const vlj_attention *a, size_t first, size_t count, void *scratc
                 }
             }
             softmax(a->mask, n, scores);
-            for (size_t d = 0; d < width; d++) {
-                out[d] = 0.0f;
-            }
+            memset(row, 0, width * sizeof *row);
             for (size_t j = 0; j < n; j++) {
                 for (size_t d = 0; d < width; d++) {
-                    out[d] += scores[j] * value[j * row + d];
+                    row[d] += scores[j] * values[j * width + d];
                 }
             }
+            store(a, i, h, row);
         }
     }
 }

@@ -12,7 +12,7 @@ enum { MOST_STEPS = 20, SPLIT_HAS_NUM_OUTPUTS = 18 }; /* nodes of an attention; 
 
 /* One attention. `steps` are the nodes that it replaces, the last one in the graph's order being `last`. */
 typedef struct attention {
-    span qkv, cosine, sine, mask, out;
+    span qkv, cosine, sine, mask, scale, out; /* mask and scale: empty where there is none */
     int64_t heads, kv_heads, width;
     vlj_onnx_node *steps[MOST_STEPS];
     size_t count;
@@ -162,6 +162,19 @@ static int match_layout(const vlj_onnx_graph *g, attention *a, const vlj_onnx_no
            has_ints(g, merge->inputs[1], INTS(0, 0, heads * a->width));
 }
 
+/* A quantiser that is the only one to take the result becomes part of it. */
+static void match_quantiser(const vlj_onnx_graph *g, attention *a) {
+    vlj_onnx_node *quantise = vlj_onnx_uses(g, a->out) == 1 ? vlj_onnx_consumer(g, a->out) : NULL;
+    if (quantise != NULL && vlj_onnx_is(quantise, "QuantizeLinear", 3) && same(quantise->inputs[0], a->out) &&
+        quantise->output_count == 1 && vlj_onnx_attributes(quantise) == 0 &&
+        vlj_onnx_is_number(g, quantise->inputs[1]) && vlj_onnx_is_int8_zero(g, quantise->inputs[2]) &&
+        a->count < MOST_STEPS) {
+        a->steps[a->count++] = a->last = quantise;
+        a->scale = quantise->inputs[1];
+        a->out = quantise->outputs[0];
+    }
+}
+
 static int match(const vlj_onnx_graph *g, vlj_onnx_node *softmax, uint32_t width, attention *a) {
     vlj_onnx_node *grouped = NULL, *ungrouped = NULL, *pair = NULL;
     *a = (attention){.steps = {softmax}, .count = 1};
@@ -183,7 +196,11 @@ static int match(const vlj_onnx_graph *g, vlj_onnx_node *softmax, uint32_t width
     vlj_onnx_node *turn = below(g, a, heads, "Transpose", 1);
     vlj_onnx_node *merge = turn != NULL && permutes(turn, 0, 2, 1, 3) ? below(g, a, turn->outputs[0], "Reshape", 2) : NULL;
     a->last = merge;
-    return merge != NULL && match_layout(g, a, split, pair, grouped, ungrouped, merge) && a->width == (int64_t)width;
+    if (merge == NULL || !match_layout(g, a, split, pair, grouped, ungrouped, merge) || a->width != (int64_t)width) {
+        return 0;
+    }
+    match_quantiser(g, a);
+    return 1;
 }
 
 /* ---- writing ---- */
@@ -202,15 +219,19 @@ static void put_int_attribute(output *out, const char *name, int64_t value) {
 }
 
 static void put_call(output *out, const attention *a) {
-    const span inputs[] = {a->qkv, a->cosine, a->sine, a->mask};
-    for (size_t i = 0; i < (a->mask.size > 0 ? 4u : 3u); i++) {
-        put_field(out, NODE_INPUT, inputs[i]);
+    const span inputs[] = {a->qkv, a->cosine, a->sine, a->mask, a->scale};
+    for (size_t i = 0; i < sizeof inputs / sizeof inputs[0]; i++) {
+        if (inputs[i].size > 0) {
+            put_field(out, NODE_INPUT, inputs[i]);
+        }
     }
     put_field(out, NODE_OUTPUT, a->out);
     put_field(out, NODE_NAME, a->out);
     put_field(out, NODE_OP, text("RotaryAttention"));
     put_int_attribute(out, "heads", a->heads);
     put_int_attribute(out, "kv_heads", a->kv_heads);
+    put_int_attribute(out, "masked", a->mask.size > 0);
+    put_int_attribute(out, "quantised", a->scale.size > 0);
     put_field(out, NODE_DOMAIN, text("vljepa"));
 }
 

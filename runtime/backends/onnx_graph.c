@@ -255,6 +255,24 @@ size_t vlj_onnx_constant(const vlj_onnx_graph *g, span name, int64_t *values, si
     return (size_t)size;
 }
 
+static int is_scalar(span tensor, int64_t expected) {
+    int64_t type = 0;
+    return tensor.size > 0 && numbers(tensor, TENSOR_TYPE, &type, 1) == 1 && type == expected &&
+           !has(tensor, TENSOR_DIMS) && !has(tensor, TENSOR_EXTERNAL);
+}
+
+int vlj_onnx_is_number(const vlj_onnx_graph *g, span name) {
+    return is_scalar(initializer(g, name), TYPE_FLOAT);
+}
+
+int vlj_onnx_is_int8_zero(const vlj_onnx_graph *g, span name) {
+    span tensor = initializer(g, name), raw = first(tensor, TENSOR_RAW);
+    int64_t value = 1;
+    return is_scalar(tensor, TYPE_INT8) &&
+           (has(tensor, TENSOR_RAW) ? raw.size == 1 && raw.bytes[0] == 0
+                                    : numbers(tensor, TENSOR_INT32, &value, 1) == 1 && value == 0);
+}
+
 int vlj_onnx_fits(const vlj_onnx_graph *g, span name, int64_t rows, int64_t columns) {
     span tensor = initializer(g, name);
     int64_t type = 0, dims[2];

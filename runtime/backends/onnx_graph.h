@@ -41,6 +41,9 @@ int vlj_onnx_has_ints(const vlj_onnx_node *node, const char *name, const int64_t
 
 /* Values of an int64 initializer of rank 0 or 1; how many there are, 0 where it isn't one or has more than `most`. */
 size_t vlj_onnx_constant(const vlj_onnx_graph *g, span name, int64_t *values, size_t most);
+/* A float32 initializer of rank 0; one of int8 that is 0. */
+int vlj_onnx_is_number(const vlj_onnx_graph *g, span name);
+int vlj_onnx_is_int8_zero(const vlj_onnx_graph *g, span name);
 /* A float32 initializer [rows, columns], or what a node gives, whose shape isn't known here. */
 int vlj_onnx_fits(const vlj_onnx_graph *g, span name, int64_t rows, int64_t columns);
 

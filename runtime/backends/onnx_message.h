@@ -45,6 +45,7 @@ enum {
     ATTRIBUTE_REFERENCE = 21,
     TENSOR_DIMS = 1,
     TENSOR_TYPE = 2,
+    TENSOR_INT32 = 5,
     TENSOR_INT64 = 7,
     TENSOR_NAME = 8,
     TENSOR_RAW = 9,
@@ -53,7 +54,7 @@ enum {
     ENTRY_KEY = 1,
     ENTRY_VALUE = 2,
 };
-enum { TYPE_FLOAT = 1, TYPE_INT64 = 7, ATTRIBUTE_IS_INT = 2, ATTRIBUTE_IS_INTS = 7 };
+enum { TYPE_FLOAT = 1, TYPE_INT8 = 3, TYPE_INT64 = 7, ATTRIBUTE_IS_INT = 2, ATTRIBUTE_IS_INTS = 7 };
 enum { VARINT = 0, FIXED64 = 1, DELIMITED = 2, FIXED32 = 5 };
 #define MOST_BYTES ((size_t)INT32_MAX) /* protobuf's own limit */
 

@@ -35,6 +35,7 @@ from .peers.measure import measure_peers, open_origin
 from .results import Run
 
 GROUPS = ("torch_forms", "graphs", "openvino_bf16")
+WITHOUT = "without_own_ops"  # the bundle again, with what OpenVINO has in place of our operators
 PLAIN_BF16 = "plain export, OpenVINO BF16"
 # Sizes of square products that peaks are looked for at; the largest rate counts.
 SIZES = ((256, 1024, 4096), (1024, 1024, 1024), (1024, 1024, 4096), (2048, 2048, 2048))
@@ -207,7 +208,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--windows", type=int, default=WINDOWS, help="of the stream")
     parser.add_argument("--query-tokens", type=int, help="default: the bundle's first query")
     parser.add_argument(
-        "--groups", nargs="+", choices=GROUPS, default=GROUPS, help="whom to take turns with"
+        "--groups",
+        nargs="+",
+        choices=(*GROUPS, WITHOUT),
+        default=GROUPS,
+        help=f"whom to take turns with; {WITHOUT} is the bundle with own_ops=False",
     )
     parser.add_argument("--json", type=Path, help="raw samples and all figures")
     given = parser.parse_args(arguments)

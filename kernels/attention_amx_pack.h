@@ -71,7 +71,7 @@ AMX_INLINE __m512 add_squares(__m512 sum, __m512i pairs) {
 
 /* The larger one; NaN once there was one, so that no bound is taken from it. */
 AMX_INLINE float larger(float most, float x) {
-    return x <= most ? most : x;
+    return most != most || x <= most ? most : x;
 }
 
 /* Keys: rows of 64 values, the left side of K Q^T. Returns the largest square of a key's length. Heads begin at

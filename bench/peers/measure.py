@@ -50,6 +50,7 @@ GROUPS = {
 MORE_GROUPS = {
     "torch_forms": ("PyTorch", 2.2),
     "graphs": ("the bundle's graphs, ONNX Runtime", 0.6),
+    "without_own_ops": ("the bundle without own operators", 0.6),
 }
 Progress = Callable[[int, int], None]
 

@@ -89,20 +89,20 @@ class Given:
         return self.origin.config
 
 
-def bundle_group(given: Given) -> list[Subject | Missing]:
+def bundle_group(given: Given, own_ops: bool = True) -> list[Subject | Missing]:
     """The bundle, through the core, prepared for its query as an open stream prepares it."""
     from ...runtime.model import load
     from ...runtime.options import StreamOptions
     from ...runtime.queries import Query
     from ...runtime.session import Session
 
-    model = load(given.bundle, backend=given.backend, threads=given.threads)
+    model = load(given.bundle, backend=given.backend, threads=given.threads, own_ops=own_ops)
     window, queries = given.window, [Query("", given.query)]
     Session(model, queries, StreamOptions(text="none")).close()
     tokens = model.encode_window(window)
     return [
         Subject(
-            given.bundle_name,
+            given.bundle_name if own_ops else f"{given.bundle_name}, without own operators",
             lambda: model.encode_window(window),
             lambda: model.predict(tokens, queries),
             lambda: model.predict(model.encode_window(window), queries)[0],

@@ -33,6 +33,7 @@ GROUPS: dict[str, Callable[[Given], list[Subject | Missing]]] = {
     "torch_forms": torch_forms,
     "graphs": bundle_graphs,
     "bundle": subjects.bundle_group,
+    "without_own_ops": partial(subjects.bundle_group, own_ops=False),
 }
 
 

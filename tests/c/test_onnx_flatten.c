@@ -3,65 +3,7 @@
 #include "check.h"
 #include "image_edit.h"
 #include "onnx_flatten.h"
-
-/* ---- a protobuf writer of the few kinds that ONNX needs ---- */
-
-typedef struct message {
-    uint8_t bytes[4096];
-    size_t size;
-} message;
-
-static void add_number(message *m, uint32_t number, uint32_t wire, uint64_t value) {
-    uint64_t parts[2] = {(uint64_t)number << 3 | wire, value};
-    for (int i = 0; i < 2; i++) {
-        for (; parts[i] > 0x7F; parts[i] >>= 7) {
-            m->bytes[m->size++] = (uint8_t)(parts[i] | 0x80);
-        }
-        m->bytes[m->size++] = (uint8_t)parts[i];
-    }
-}
-
-static void add_bytes(message *m, uint32_t number, const void *bytes, size_t size) {
-    add_number(m, number, 2, size);
-    memcpy(m->bytes + m->size, bytes, size);
-    m->size += size;
-}
-
-static void add_text(message *m, uint32_t number, const char *text) {
-    add_bytes(m, number, text, strlen(text));
-}
-
-static void add_message(message *m, uint32_t number, const message *inner) {
-    add_bytes(m, number, inner->bytes, inner->size);
-}
-
-static message node(const char *domain, const char *op, const char *name, const char *const inputs[4],
-                    const char *const outputs[2]) {
-    message m = {{0}, 0};
-    for (int i = 0; i < 4 && inputs[i] != NULL; i++) {
-        add_text(&m, 1, inputs[i]);
-    }
-    for (int i = 0; i < 2 && outputs[i] != NULL; i++) {
-        add_text(&m, 2, outputs[i]);
-    }
-    add_text(&m, 3, name);
-    add_text(&m, 4, op);
-    if (domain != NULL) {
-        add_text(&m, 7, domain);
-    }
-    return m;
-}
-#define NAMES(...)                                                                                                     \
-    (const char *const[4]) {                                                                                           \
-        __VA_ARGS__                                                                                                    \
-    }
-
-static message opset(const char *domain, uint64_t version) {
-    message m = {{0}, 0};
-    add_text(&m, 1, domain);
-    add_number(&m, 2, 0, version);
-    return m;
-}
+#include "onnx_writer.h"
 
 /* y = Add(Mul(x, w), Mul(x, w)) as a function Twice(x, w) -> y, called once between two standard nodes. */
 static message model_with_function(int with_attribute) {

@@ -14,7 +14,7 @@ INSTALL := $(PIP) install -q $(PIP_ARGS)
 PINS = $(shell $(BIN)/python -c 'import sys; print("-c constraints.txt" if sys.version_info >= (3, 11) else "")')
 
 C_FILES := $(wildcard runtime/core/*.[ch] runtime/backends/*.[ch] runtime/include/*.h kernels/*.[ch] kernels/ort/*.[ch])
-C_FORMATTED := $(C_FILES) $(wildcard kernels/*/*.[ch]) $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] examples/c/*.[ch] kernels/*/*/*.c kernels/*/*/*.cpp kernels/*/*/*.h runtime/backends/*/*.cpp tests/c/*/*.c bench/kernels/*.c)
+C_FORMATTED := $(C_FILES) $(wildcard kernels/*/*.[ch]) $(wildcard tests/c/*.[ch] tests/fuzz/*.[ch] examples/c/*.[ch] kernels/*/*/*.c kernels/*/*.cpp kernels/*/*/*.cpp kernels/*/*/*.h runtime/backends/*/*.cpp tests/c/*/*.c bench/kernels/*.c)
 HOUSE := pyproject.toml setup.py constraints.txt VERSION runtime/build_ffi.py
 CLIP := examples/clips/demo
 

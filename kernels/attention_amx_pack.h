@@ -1,7 +1,7 @@
 /* attention_amx_pack.h: heads out of the projection's rows into the BF16 tiles that attention_amx.c multiplies.
  *
- * A tile is 16 rows of 64 bytes. Of a product's left side, a row is 32 values; of its right side, row r holds the values
- * 2r and 2r + 1 of 16 columns. Rows beyond the last token are zeros.
+ * A tile is 16 rows of 64 bytes. Of a product's left side, a row is 32 values; of its right side, row r holds the
+ * values 2r and 2r + 1 of 16 columns. Rows beyond the last token are zeros.
  */
 #ifndef VLJ_KERNELS_ATTENTION_AMX_PACK_H
 #define VLJ_KERNELS_ATTENTION_AMX_PACK_H

@@ -4,7 +4,8 @@
 //     -> [B,N,heads * D]; attributes: heads, kv_heads, masked, quantised
 //
 // Inputs are float32, but for qkv, which is taken as BF16: programs with this operator compute in that, and what they
-// have rounded needn't be made float32 for it. With a scale the result is int8, ready for the next product; else float32.
+// have rounded needn't be made float32 for it. With a scale the result is int8, ready for the next product; else
+// float32.
 //
 // Backend "openvino" writes it into a graph (runtime/backends/onnx_attention.c) and has OpenVINO load this library.
 // OpenVINO's C interface turns what is thrown here into statuses.
@@ -35,8 +36,8 @@ std::atomic<unsigned long long> runs{0};
 
 // A thread's working memory, which grows and is kept: some hundred kilobytes.
 class Scratch {
-public:
-    void* get(size_t bytes) {
+  public:
+    void *get(size_t bytes) {
         if (m_bytes < bytes) {
             bytes = (bytes + VLJ_ATTENTION_ALIGNMENT - 1) / VLJ_ATTENTION_ALIGNMENT * VLJ_ATTENTION_ALIGNMENT;
             m_memory.reset(std::aligned_alloc(VLJ_ATTENTION_ALIGNMENT, bytes));
@@ -48,22 +49,20 @@ public:
         return m_memory.get();
     }
 
-private:
+  private:
     struct Free {
-        void operator()(void* memory) const {
-            std::free(memory);
-        }
+        void operator()(void *memory) const { std::free(memory); }
     };
     std::unique_ptr<void, Free> m_memory;
     size_t m_bytes = 0;
 };
 
 class RotaryAttention : public ov::op::Op {
-public:
+  public:
     OPENVINO_OP("RotaryAttention", "vljepa");
 
     RotaryAttention() = default;
-    RotaryAttention(const ov::OutputVector& inputs, int64_t heads, int64_t kv_heads, int64_t masked, int64_t quantised)
+    RotaryAttention(const ov::OutputVector &inputs, int64_t heads, int64_t kv_heads, int64_t masked, int64_t quantised)
         : Op(inputs), m_heads(heads), m_kv_heads(kv_heads), m_masked(masked), m_quantised(quantised) {
         constructor_validate_and_infer_types();
     }
@@ -81,8 +80,8 @@ public:
         }
         const int64_t all = m_heads + 2 * m_kv_heads;
         ov::PartialShape qkv = get_input_partial_shape(0), table = get_input_partial_shape(1);
-        NODE_VALIDATION_CHECK(this, qkv.rank().compatible(3) && table.rank().compatible(2), "qkv ", qkv,
-                              " and tables ", table);
+        NODE_VALIDATION_CHECK(this, qkv.rank().compatible(3) && table.rank().compatible(2), "qkv ", qkv, " and tables ",
+                              table);
         if (qkv.rank().is_dynamic() || table.rank().is_dynamic()) {
             set_output_type(0, type, ov::PartialShape::dynamic(3));
             return;
@@ -100,17 +99,18 @@ public:
             NODE_VALIDATION_CHECK(this, get_input_partial_shape(3).compatible(mask), "mask ",
                                   get_input_partial_shape(3), ", expected ", mask);
         }
-        NODE_VALIDATION_CHECK(this, m_quantised == 0 || get_input_partial_shape(count - 1).compatible(ov::PartialShape{}),
+        NODE_VALIDATION_CHECK(this,
+                              m_quantised == 0 || get_input_partial_shape(count - 1).compatible(ov::PartialShape{}),
                               "scale ", get_input_partial_shape(count - 1));
         const ov::Dimension merged = width.is_static() ? ov::Dimension(m_heads * width.get_length()) : ov::Dimension();
         set_output_type(0, type, ov::PartialShape{qkv[0], tokens, merged});
     }
 
-    std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector& inputs) const override {
+    std::shared_ptr<ov::Node> clone_with_new_inputs(const ov::OutputVector &inputs) const override {
         return std::make_shared<RotaryAttention>(inputs, m_heads, m_kv_heads, m_masked, m_quantised);
     }
 
-    bool visit_attributes(ov::AttributeVisitor& visitor) override {
+    bool visit_attributes(ov::AttributeVisitor &visitor) override {
         visitor.on_attribute("heads", m_heads);
         visitor.on_attribute("kv_heads", m_kv_heads);
         visitor.on_attribute("masked", m_masked);
@@ -118,11 +118,9 @@ public:
         return true;
     }
 
-    bool has_evaluate() const override {
-        return true;
-    }
+    bool has_evaluate() const override { return true; }
 
-    bool evaluate(ov::TensorVector& outputs, const ov::TensorVector& inputs) const override {
+    bool evaluate(ov::TensorVector &outputs, const ov::TensorVector &inputs) const override {
         const ov::Shape qkv = inputs[0].get_shape(), table = inputs[1].get_shape();
         const size_t heads = static_cast<size_t>(m_heads), kv_heads = static_cast<size_t>(m_kv_heads);
         if (qkv.size() != 3 || table.size() != 2 || table[0] != qkv[1] || inputs[2].get_shape() != table ||
@@ -148,15 +146,15 @@ public:
         return true;
     }
 
-private:
-    static ov::Dimension get_head_width(const ov::Dimension& columns, int64_t heads) {
+  private:
+    static ov::Dimension get_head_width(const ov::Dimension &columns, int64_t heads) {
         return columns.is_static() ? ov::Dimension(columns.get_length() / heads) : ov::Dimension();
     }
 
-    // Items are (one of the batch, a key head, a part of its query heads): parts only where threads would be idle, since
-    // each makes the keys ready anew.
-    static void run(const vlj_attention& whole, size_t batch) {
-        const vlj_attention_kernels* kernels = vlj_attention_kernels_best(whole.width);
+    // Items are (one of the batch, a key head, a part of its query heads): parts only where threads would be idle,
+    // since each makes the keys ready anew.
+    static void run(const vlj_attention &whole, size_t batch) {
+        const vlj_attention_kernels *kernels = vlj_attention_kernels_best(whole.width);
         const size_t group = whole.heads / whole.kv_heads, bytes = kernels->scratch_bytes(&whole);
         const size_t units = batch * whole.kv_heads, threads = tbb::this_task_arena::max_concurrency();
         size_t parts = units == 0 ? 1 : (threads + units - 1) / units;
@@ -166,18 +164,18 @@ private:
         const size_t count = group / parts;
         tbb::parallel_for(
             tbb::blocked_range<size_t>(0, units * parts, 1),
-            [&](const tbb::blocked_range<size_t>& range) {
+            [&](const tbb::blocked_range<size_t> &range) {
                 thread_local Scratch scratch;
-                void* memory = scratch.get(bytes);
+                void *memory = scratch.get(bytes);
                 for (size_t i = range.begin(); i < range.end(); i++) {
                     const size_t item = i / parts / whole.kv_heads, first = i % (parts * whole.kv_heads) * count;
                     vlj_attention a = whole;
                     const size_t taken = item * a.tokens * (a.heads + 2 * a.kv_heads) * a.width;
                     const size_t given = item * a.tokens * a.heads * a.width;
-                    a.qkv = static_cast<const ov::bfloat16*>(whole.qkv) + taken;
+                    a.qkv = static_cast<const ov::bfloat16 *>(whole.qkv) + taken;
                     a.mask += a.mask != nullptr ? item * a.tokens : 0;
-                    a.out = whole.out_scale != 0.0f ? static_cast<void*>(static_cast<int8_t*>(whole.out) + given)
-                                                    : static_cast<void*>(static_cast<float*>(whole.out) + given);
+                    a.out = whole.out_scale != 0.0f ? static_cast<void *>(static_cast<int8_t *>(whole.out) + given)
+                                                    : static_cast<void *>(static_cast<float *>(whole.out) + given);
                     kernels->run(&a, first, count, memory);
                 }
             },
@@ -187,12 +185,12 @@ private:
     int64_t m_heads = 0, m_kv_heads = 0, m_masked = 0, m_quantised = 0;
 };
 
-ov::OutputVector from_onnx(const ov::frontend::NodeContext& node) {
+ov::OutputVector from_onnx(const ov::frontend::NodeContext &node) {
     ov::OutputVector inputs;
     for (size_t i = 0; i < node.get_input_size(); i++) {
         inputs.push_back(node.get_input(static_cast<int>(i)));
     }
-    const auto number = [&](const char* name) { return node.get_attribute<int64_t>(name); };
+    const auto number = [&](const char *name) { return node.get_attribute<int64_t>(name); };
     inputs.at(0) = std::make_shared<ov::op::v0::Convert>(inputs.at(0), ov::element::bf16);
     return std::make_shared<RotaryAttention>(inputs, number("heads"), number("kv_heads"), number("masked"),
                                              number("quantised"))
@@ -207,7 +205,7 @@ OPENVINO_CORE_EXPORTS unsigned long long vljepa_openvino_ops_runs(void) noexcept
     return runs.load(std::memory_order_relaxed);
 }
 
-OPENVINO_CORE_EXPORTS const char* vljepa_openvino_ops_version(void) noexcept {
+OPENVINO_CORE_EXPORTS const char *vljepa_openvino_ops_version(void) noexcept {
     return VERSION;
 }
 }

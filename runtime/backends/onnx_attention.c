@@ -21,8 +21,8 @@ typedef struct attention {
 
 /* The node that gives `name` as its output number `slot`, if it is such an operator, and all uses of the name are in
  * the attention. It becomes a step, once. */
-static vlj_onnx_node *above(const vlj_onnx_graph *g, attention *a, span name, size_t slot, const char *op, size_t inputs,
-                        size_t uses) {
+static vlj_onnx_node *above(const vlj_onnx_graph *g, attention *a, span name, size_t slot, const char *op,
+                            size_t inputs, size_t uses) {
     vlj_onnx_node *node = vlj_onnx_producer(g, name, slot);
     if (node == NULL || !vlj_onnx_is(node, op, inputs) || vlj_onnx_uses(g, name) != uses) {
         return NULL;
@@ -93,13 +93,14 @@ static vlj_onnx_node *match_rotation(const vlj_onnx_graph *g, attention *a, span
 /* What the two components' exports do alike: everything between the Split of the values and the product with them.
  * *grouped: queries of one key head were joined by a Reshape. Gives the Split, or NULL. */
 static vlj_onnx_node *match_scores(const vlj_onnx_graph *g, attention *a, span scores, vlj_onnx_node **grouped,
-                               vlj_onnx_node **queries_and_keys) {
+                                   vlj_onnx_node **queries_and_keys) {
     vlj_onnx_node *sum = vlj_onnx_producer(g, scores, 0);
     if (sum != NULL && vlj_onnx_is(sum, "Add", 2)) {
         if (above(g, a, scores, 0, "Add", 2, 1) == NULL || vlj_onnx_attributes(sum) != 0) {
             return NULL;
         }
-        vlj_onnx_node *unsqueeze = vlj_onnx_producer(g, sum->inputs[1], 0); /* [B,N] -> [B,1,1,N]; it stays, others use it */
+        vlj_onnx_node *unsqueeze =
+            vlj_onnx_producer(g, sum->inputs[1], 0); /* [B,N] -> [B,1,1,N]; it stays, others use it */
         if (unsqueeze == NULL || !vlj_onnx_is(unsqueeze, "Unsqueeze", 2) || vlj_onnx_attributes(unsqueeze) != 0 ||
             !has_ints(g, unsqueeze->inputs[1], INTS(1, 2))) {
             return NULL;
@@ -152,7 +153,8 @@ static int match_layout(const vlj_onnx_graph *g, attention *a, const vlj_onnx_no
         return 0;
     }
     int64_t heads = a->heads = parts[0], kv_heads = a->kv_heads = parts[1];
-    int groups = grouped != NULL && ungrouped != NULL && vlj_onnx_attributes(grouped) + vlj_onnx_attributes(ungrouped) == 0 &&
+    int groups = grouped != NULL && ungrouped != NULL &&
+                 vlj_onnx_attributes(grouped) + vlj_onnx_attributes(ungrouped) == 0 &&
                  has_ints(g, grouped->inputs[1], INTS(0, kv_heads, -1, a->width)) &&
                  has_ints(g, ungrouped->inputs[1], INTS(0, heads, -1, a->width));
     return heads > 0 && kv_heads > 0 && heads <= UINT16_MAX && heads % kv_heads == 0 &&
@@ -194,7 +196,8 @@ static int match(const vlj_onnx_graph *g, vlj_onnx_node *softmax, uint32_t width
         heads = ungrouped != NULL ? ungrouped->outputs[0] : heads;
     }
     vlj_onnx_node *turn = below(g, a, heads, "Transpose", 1);
-    vlj_onnx_node *merge = turn != NULL && permutes(turn, 0, 2, 1, 3) ? below(g, a, turn->outputs[0], "Reshape", 2) : NULL;
+    vlj_onnx_node *merge =
+        turn != NULL && permutes(turn, 0, 2, 1, 3) ? below(g, a, turn->outputs[0], "Reshape", 2) : NULL;
     a->last = merge;
     if (merge == NULL || !match_layout(g, a, split, pair, grouped, ungrouped, merge) || a->width != (int64_t)width) {
         return 0;

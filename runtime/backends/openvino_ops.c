@@ -50,8 +50,9 @@ static vlj_status check_library(const vlj_openvino_api *api, const char *path) {
     void *symbol = library != NULL ? dlsym(library, "vljepa_openvino_ops_version") : NULL;
     if (library == NULL) {
         const char *why = dlerror();
-        return vlj_fail(VLJ_E_BACKEND_MISSING, "backend openvino: cannot load its operators: %s. Was the library built "
-                                               "for this OpenVINO?",
+        return vlj_fail(VLJ_E_BACKEND_MISSING,
+                        "backend openvino: cannot load its operators: %s. Was the library built "
+                        "for this OpenVINO?",
                         why != NULL ? why : path);
     }
     if (symbol == NULL) {

@@ -6,8 +6,8 @@
 #include "openvino_api.h"
 
 /* `path` NULL: the library beside this one, and where there is none, or it doesn't suit this CPU or OpenVINO, *width is
- * 0; a named one that doesn't is VLJ_E_BACKEND_MISSING with the reason. *width: of the heads that vljepa::RotaryAttention
- * takes. The process's core must have been taken. */
+ * 0; a named one that doesn't is VLJ_E_BACKEND_MISSING with the reason. *width: of the heads that
+ * vljepa::RotaryAttention takes. The process's core must have been taken. */
 vlj_status vlj_openvino_take_ops(const vlj_openvino_api *api, const vlj_host *host, const char *path, uint32_t *width);
 
 #endif

@@ -35,7 +35,7 @@ static inline void add_message(message *m, uint32_t number, const message *inner
 }
 
 static inline message node(const char *domain, const char *op, const char *name, const char *const inputs[4],
-                    const char *const outputs[2]) {
+                           const char *const outputs[2]) {
     message m = {{0}, 0};
     for (int i = 0; i < 4 && inputs[i] != NULL; i++) {
         add_text(&m, 1, inputs[i]);

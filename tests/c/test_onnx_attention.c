@@ -108,9 +108,9 @@ static void test_found(const vlj_host *host) {
 }
 
 static void test_left_alone(const vlj_host *host) {
-    static const char *const values[] = {"x",    "t",      "qk",     "v",       "low",   "high",  "straight", "swapped",
-                                         "q",    "turned", "k",      "rotated", "gq",    "kt",    "scores",   "masked",
-                                         "back", "mixed",  "weights", "heads"};
+    static const char *const values[] = {"x",       "t",      "qk",     "v",     "low",     "high", "straight",
+                                         "swapped", "q",      "turned", "k",     "rotated", "gq",   "kt",
+                                         "scores",  "masked", "back",   "mixed", "weights", "heads"};
     vlj_fused_onnx fused;
     for (size_t i = 0; i < sizeof values / sizeof values[0]; i++) {
         message model = predictor(values[i]);

@@ -14,7 +14,6 @@ import numpy as np
 import onnx
 import onnxruntime as ort
 import pytest
-import vljepa_edge
 from native import ROOT, supported_isas
 from onnx import helper, numpy_helper
 from vljepa_edge.runtime.errors import BackendError
@@ -376,7 +375,7 @@ def test_it_is_found_beside_the_core(operators: Path, nano_bundle: Path, tmp_pat
     """A tree of links in which the library lies in the runtime's folder."""
     package = tmp_path / "vljepa_edge"
     (package / "runtime").mkdir(parents=True)
-    origin = Path(vljepa_edge.__file__).parent
+    origin = Path(sys.modules["vljepa_edge"].__path__[0])
     runtime = Path(sys.modules["vljepa_edge.runtime"].__path__[0])
     for one in origin.iterdir():
         if one.name != "runtime":

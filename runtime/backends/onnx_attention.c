@@ -70,6 +70,12 @@ static int splits(const vlj_onnx_graph *g, const vlj_onnx_node *node, int64_t ax
            has_ints(g, node->inputs[1], INTS(first, second));
 }
 
+/* The last size may be left to be found. */
+static int merges(const vlj_onnx_graph *g, const vlj_onnx_node *reshape, int64_t batch, int64_t tokens, int64_t width) {
+    return has_ints(g, reshape->inputs[1], INTS(batch, tokens, width)) ||
+           has_ints(g, reshape->inputs[1], INTS(batch, tokens, -1));
+}
+
 /* Split.0 of queries and keys, rotated: x * cosine + (its halves, swapped) * sine. Gives the Split, or NULL. */
 static vlj_onnx_node *match_rotation(const vlj_onnx_graph *g, attention *a, span rotated) {
     vlj_onnx_node *add = above(g, a, rotated, 0, "Add", 2, 1);
@@ -147,7 +153,7 @@ static int match_layout(const vlj_onnx_graph *g, attention *a, const vlj_onnx_no
         return sizes[0] > 0 && sizes[1] == 3 && a->heads > 0 && permutes(turn, 1, 2, 0, 3) && grouped == NULL &&
                ungrouped == NULL && splits(g, split, 0, 2, 1) && splits_in_two(pair, 0) &&
                vlj_onnx_fits(g, a->cosine, sizes[0], a->width) && vlj_onnx_fits(g, a->sine, sizes[0], a->width) &&
-               has_ints(g, merge->inputs[1], INTS(1, sizes[0], a->heads * a->width));
+               merges(g, merge, 1, sizes[0], a->heads * a->width);
     }
     if (vlj_onnx_constant(g, pair->inputs[1], parts, 2) != 2 || sizes[0] != 0 || sizes[1] != 0) {
         return 0;
@@ -161,7 +167,7 @@ static int match_layout(const vlj_onnx_graph *g, attention *a, const vlj_onnx_no
            sizes[2] == heads + 2 * kv_heads && permutes(turn, 0, 2, 1, 3) &&
            splits(g, split, 1, heads + kv_heads, kv_heads) && splits(g, pair, 1, heads, kv_heads) &&
            (groups || (heads == kv_heads && grouped == NULL && ungrouped == NULL)) &&
-           has_ints(g, merge->inputs[1], INTS(0, 0, heads * a->width));
+           merges(g, merge, 0, 0, heads * a->width);
 }
 
 /* A quantiser that is the only one to take the result becomes part of it. */

@@ -175,8 +175,8 @@ typedef struct vlj_model_options {
     /* Backend "ort": "cpu" (NULL), "cuda", or "tensorrt", which keeps what it built in cache_folder. What a provider
      * cannot run is left to the next of TensorRT, CUDA, CPU; one that isn't there is an error. */
     const char *provider;
-    uint32_t device;    /* number of the GPU */
-    vlj_switch arena;   /* "ort": memory is kept between runs (default: on). Off: smaller, and allocates in runs */
+    uint32_t device;  /* number of the GPU */
+    vlj_switch arena; /* "ort": memory is kept between runs (default: on). Off: smaller, and allocates in runs */
     /* This library's operators (default: on). "ort": in place of function bodies. "openvino": in place of attention,
      * where openvino_ops can be used and floats may be bfloat16. */
     vlj_switch own_ops;

@@ -5,6 +5,7 @@
  */
 #include "onnx_attention.h"
 
+#include "error.h"
 #include "onnx_graph.h"
 #include "onnx_message.h"
 
@@ -319,7 +320,7 @@ vlj_status vlj_onnx_fuse_attention(const vlj_host *host, const uint8_t *bytes, s
             put_model(model, &g, width, graph.size, &out);
             *fused = (vlj_fused_onnx){out.bytes, size, out.bytes, fused->count};
         }
-        status = out.bytes != NULL ? VLJ_OK : VLJ_E_MEMORY;
+        status = out.bytes != NULL ? VLJ_OK : vlj_fail(VLJ_E_MEMORY, "no memory for %zu bytes of an ONNX graph", size);
     }
     vlj_onnx_free_graph(host, &g);
     return status;

@@ -120,7 +120,7 @@ static vlj_status read_model(openvino_engine *self, const vlj_engine_spec *spec,
     return vlj_openvino_check(api, failed, VLJ_E_BACKEND, self->what);
 }
 
-/* The same with our operators in place of what they do. A graph that they don't suit after all is read as it is. */
+/* The same with our operators in place of what they do. */
 static vlj_status read_with_own_ops(openvino_engine *self, ov_model **model) {
     vlj_engine_spec spec = self->spec;
     vlj_fused_onnx fused = {spec.bytes, spec.size, NULL, 0};
@@ -133,18 +133,13 @@ static vlj_status read_with_own_ops(openvino_engine *self, ov_model **model) {
     if (status == VLJ_OK) {
         status = read_model(self, &spec, model);
     }
-    if (status == VLJ_E_BACKEND && fused.count > 0) {
-        vlj_logf(self->host, VLJ_LOG_WARNING, "%s: attention is left to OpenVINO: %s", self->what, vlj_last_error());
-        self->own_ops = 0;
-        status = read_model(self, &self->spec, model);
-    }
     vlj_onnx_fused_free(self->host, &fused);
     return status;
 }
 
 /* `inputs` NULL: for every shape. */
-static vlj_status compile(openvino_engine *self, const vlj_tensor *inputs, uint32_t count,
-                          vlj_openvino_program *program) {
+static vlj_status try_to_compile(openvino_engine *self, const vlj_tensor *inputs, uint32_t count,
+                                 vlj_openvino_program *program) {
     const vlj_openvino_api *api = &self->api;
     ov_model *model = NULL;
     vlj_status status = read_with_own_ops(self, &model);
@@ -159,6 +154,18 @@ static vlj_status compile(openvino_engine *self, const vlj_tensor *inputs, uint3
     }
     if (status != VLJ_OK) {
         vlj_openvino_free(api, program);
+    }
+    return status;
+}
+
+/* A graph that our operators don't suit after all, by shapes that OpenVINO alone finds, is compiled as it is. */
+static vlj_status compile(openvino_engine *self, const vlj_tensor *inputs, uint32_t count,
+                          vlj_openvino_program *program) {
+    vlj_status status = try_to_compile(self, inputs, count, program);
+    if (status == VLJ_E_BACKEND && self->own_ops != 0) {
+        vlj_logf(self->host, VLJ_LOG_WARNING, "%s: attention is left to OpenVINO: %s", self->what, vlj_last_error());
+        self->own_ops = 0;
+        status = try_to_compile(self, inputs, count, program);
     }
     return status;
 }

@@ -48,7 +48,7 @@ _MORE = {
     "image": "single frames: caption and a question each",
     "video": "clips: captions",
     "query": "clips: caption and questions each",
-    "decoder": "the Y-Decoder on noisy embeddings of texts, no video",
+    "decoder": "the Y-Decoder on noisy embeddings of texts",
 }
 _UNIT = {"text": "pairs of texts", "encoder-image": "pictures", "image": "pictures"}
 
@@ -100,6 +100,9 @@ def training_rows(log: Path, recipe: dict[str, Any] | None) -> list[str]:
             last[row["stage"]] = row
             speeds.setdefault(row["stage"], []).append(float(row["samples_per_s"]))
     batches = batch_sizes(recipe) if recipe else {}
+    told = _MORE
+    if recipe and recipe["decoder"].get("clips"):
+        told = _MORE | {"decoder": f"{_MORE['decoder']}, and on predicted ones of clips"}
     lines = [
         "| stage | what | steps | seen | last loss | samples a second, median |",
         "|---" * 6 + "|",
@@ -112,7 +115,7 @@ def training_rows(log: Path, recipe: dict[str, Any] | None) -> list[str]:
             unit = _UNIT.get(stage, "texts" if stage == "decoder" else "clips")
             seen = f"{steps * batches[stage] / 1e3:.0f} k {unit}"
         lines.append(
-            f"| {stage} | {_MORE.get(stage, '')} | {steps:,} | {seen} | {float(row['loss']):.3f} "
+            f"| {stage} | {told.get(stage, '')} | {steps:,} | {seen} | {float(row['loss']):.3f} "
             f"| {speed:.0f} |"
         )
     return lines

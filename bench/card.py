@@ -50,7 +50,12 @@ _MORE = {
     "query": "clips: caption and questions each",
     "decoder": "the Y-Decoder on noisy embeddings of texts",
 }
-_UNIT = {"text": "pairs of texts", "encoder-image": "pictures", "image": "pictures"}
+_UNIT = {
+    "text": "pairs of texts",
+    "encoder-image": "pictures",
+    "image": "pictures",
+    "decoder": "embeddings",
+}
 
 
 def goal_of(row: dict[str, Any]) -> float | None:
@@ -112,7 +117,7 @@ def training_rows(log: Path, recipe: dict[str, Any] | None) -> list[str]:
         steps = int(row["step"])
         seen = "–"
         if stage in batches:
-            unit = _UNIT.get(stage, "texts" if stage == "decoder" else "clips")
+            unit = _UNIT.get(stage, "clips")
             seen = f"{steps * batches[stage] / 1e3:.0f} k {unit}"
         lines.append(
             f"| {stage} | {told.get(stage, '')} | {steps:,} | {seen} | {float(row['loss']):.3f} "
@@ -122,8 +127,11 @@ def training_rows(log: Path, recipe: dict[str, Any] | None) -> list[str]:
 
 
 def batch_sizes(recipe: dict[str, Any]) -> dict[str, int]:
-    """Things in a step, by stage; clips without their questions."""
-    sizes = {"text": recipe["text"]["batch"], "decoder": recipe["decoder"]["batch"]}
+    """Things in a step, by stage; clips without their questions, but in the decoder's stage, which
+    reads two embeddings of each."""
+    decoder = recipe["decoder"]
+    sizes = {"text": recipe["text"]["batch"]}
+    sizes["decoder"] = decoder["batch"] + 2 * decoder.get("clips", 0)
     sizes |= {f"encoder-{stage['task']}": stage["batch"] for stage in recipe["encoder"]}
     sizes |= {stage["task"]: stage["batch"] for stage in recipe["stages"]}
     return sizes

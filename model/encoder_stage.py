@@ -41,7 +41,7 @@ _RATE_WEIGHT = 0.5
 _RECOLOURED_SHARE = 0.4
 _REDRAWN_SHARE = 0.7
 # Shares of clips of two pictures, the state before and the one after, and of scenes of several
-# things, half of them beside a second group.
+# things, a fifth of them beside a second group.
 _STATES_SHARE = 0.12
 _COUNTED_SHARE = 0.2
 # Background tokens are many and easy; so many of them count.

@@ -94,4 +94,4 @@ def test_the_card_tells_what_the_files_hold(
 
 def test_batches_are_the_recipes() -> None:
     sizes = batch_sizes(dataclasses.asdict(tiny_training.tiny_recipe()))
-    assert sizes == {"text": 8, "encoder-image": 6, "image": 6, "query": 5, "decoder": 4}
+    assert sizes == {"text": 8, "encoder-image": 6, "image": 6, "query": 5, "decoder": 4 + 2 * 3}

@@ -14,7 +14,8 @@ from .scene import WorldConfig
 
 
 def counted_world(config: WorldConfig) -> WorldConfig:
-    """Scenes of several copies, half of them beside a group that isn't meant."""
+    """Scenes of several copies, a fifth of them beside a group that isn't meant: half of those that
+    stay in place."""
     motions = tuple(m for m in config.motions if not is_event_of_two(m))
     grouped = 0.45 if config.version == 2 else 0.0
     return dataclasses.replace(config, motions=motions, p_count=0.9, p_group=grouped)

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from .. import world
+from .drawing_ahead import drawn_ahead
 from .losses import NO_LABEL
 
 Pixels = npt.NDArray[np.uint8]
@@ -130,7 +130,6 @@ class WorldBatches(Dataset[Batch]):
         return self.steps
 
     def __getitem__(self, step: int) -> Batch:
-        cv2.setNumThreads(1)
         rng = np.random.default_rng((self.seed, len(self.task), step))
         frames = []
         clips: list[int] = []
@@ -238,14 +237,7 @@ class WorldBatches(Dataset[Batch]):
 
 def batches(dataset: WorldBatches, start: int, workers: int) -> Iterator[Batch]:
     """Batches `start`, `start + 1`, ... rendered ahead by worker processes."""
-    loader: DataLoader[Batch] = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=range(start, len(dataset)),
-        num_workers=workers,
-        prefetch_factor=3 if workers else None,
-    )
-    return iter(loader)
+    return drawn_ahead(dataset, range(start, len(dataset)), workers)
 
 
 # What people ask, for the tokenizer's corpus: captions alone have no question words.

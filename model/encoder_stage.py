@@ -13,16 +13,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import Dataset
 
 from .. import world
 from .config import VLJEPAConfig
+from .drawing_ahead import drawn_ahead
 from .optimizers import Optimizers
 from .processes import ALONE, Processes
 from .recipe import EncoderStage, Recipe
@@ -91,7 +91,6 @@ class DenseBatches(Dataset[DenseBatch]):
         return self.steps
 
     def __getitem__(self, step: int) -> DenseBatch:
-        cv2.setNumThreads(1)
         frames, labels, rates = [], [], []
         for i in range(step * self.batch, (step + 1) * self.batch):
             clip = self.clip(i)
@@ -197,14 +196,7 @@ class DenseHeads(nn.Module):
 
 def dense_batches(dataset: DenseBatches, start: int, workers: int) -> Iterator[DenseBatch]:
     """Batches `start`, `start + 1`, ... rendered ahead by worker processes."""
-    loader: DataLoader[DenseBatch] = DataLoader(
-        dataset,
-        batch_size=None,
-        sampler=range(start, len(dataset)),
-        num_workers=workers,
-        prefetch_factor=3 if workers else None,
-    )
-    return iter(loader)
+    return drawn_ahead(dataset, range(start, len(dataset)), workers)
 
 
 def train_encoder(

@@ -26,7 +26,7 @@ int vlj_isa_named(const char *name, vlj_isa *isa) {
 /* What compilers' builtins don't all know: AVX512_BF16, AMX, and whether the system saves the tiles. */
 static int has_amx(void) {
     unsigned a = 0, b = 0, c = 0, d = 0, low = 0, high = 0;
-    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d >> 22 & 5u) != 5u) { /* AMX-BF16 and AMX-TILE */
+    if (!__get_cpuid_count(7, 0, &a, &b, &c, &d) || (d >> 22 & 13u) != 13u) { /* AMX-BF16, -TILE and -INT8 */
         return 0;
     }
     if (!__get_cpuid_count(7, 1, &a, &b, &c, &d) || (a >> 5 & 1u) == 0) { /* AVX512_BF16 */

@@ -21,12 +21,12 @@
 #endif
 
 /* Wider ones have larger numbers; each family's include "generic". A family has AVX-512 only where it pays: `dot`, for
- * its INT8 products and the gate. Resize, colour and pooling wait for memory with AVX2 already. `attention` has AMX. */
+ * its INT8 products and the gate. Resize, colour and pooling wait for memory with AVX2 already. `attention` and `linear` have AMX. */
 typedef enum vlj_isa {
     VLJ_ISA_GENERIC = 0, /* plain C11 */
     VLJ_ISA_AVX2 = 1,    /* x86-64 with AVX2, FMA, F16C */
     VLJ_ISA_AVX512 = 2,  /* the same with AVX-512 F, BW, DQ, VL and VNNI */
-    VLJ_ISA_AMX = 3,     /* the same with VBMI, BF16 and AMX tiles of BF16, as Sapphire Rapids has them */
+    VLJ_ISA_AMX = 3,     /* the same with VBMI, BF16 and AMX tiles of BF16 and INT8, as Sapphire Rapids has them */
     VLJ_ISA_NEON = 4,    /* AArch64, where it is always there */
     VLJ_ISA_COUNT = 5
 } vlj_isa;

@@ -1,4 +1,4 @@
-"""Attention as one node: what is found in graphs, same results, and OpenVINO running it."""
+"""Attention as one node: what is found in graphs, same results; and OpenVINO running our nodes."""
 
 from __future__ import annotations
 
@@ -275,15 +275,16 @@ def operators(tmp_path_factory: pytest.TempPathFactory) -> Path:
     kernels = ROOT / "kernels"
     flags = ["-O2", "-fPIC", "-fvisibility=hidden", "-Wall", "-Wextra", f"-I{kernels}"]
     objects = []
-    for source in (*sorted(kernels.glob("attention*.c")), kernels / "isa.c"):
+    families = (*sorted(kernels.glob("attention*.c")), *sorted(kernels.glob("linear*.c")))
+    for source in (*families, kernels / "isa.c"):
         objects.append(folder / f"{source.stem}.o")
         compiler = [os.environ.get("CC", "cc"), "-std=gnu11", "-ffp-contract=off"]
         subprocess.run([*compiler, *flags, "-c", source, "-o", objects[-1]], check=True)
     compiler = [COMPILER, "-std=c++17", "-shared", "-DIMPLEMENT_OPENVINO_EXTENSION_API"]
     libraries = [next((wheel / "libs").glob(f"lib{name}.so*")) for name in ("openvino", "tbb")]
-    source = kernels / "openvino" / "rotary_attention.cpp"
+    sources = sorted((kernels / "openvino").glob("*.cpp"))
     include = ["-isystem", wheel / "include"]
-    command = [*compiler, *flags, *include, source, *objects, *libraries, "-lm", "-o", path]
+    command = [*compiler, *flags, *include, *sources, *objects, *libraries, "-lm", "-o", path]
     subprocess.run(command, check=True)
     return path
 
@@ -296,7 +297,7 @@ def own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def runs(operators: Path) -> Callable[[], int]:
-    """How often the operator has run in this process."""
+    """How often our operators have run in this process."""
     ctypes.CDLL(str(find_openvino()))  # the OpenVINO that it needs, which it doesn't look for
     counter = ctypes.CDLL(str(operators)).vljepa_openvino_ops_runs
     counter.restype = ctypes.c_ulonglong
@@ -318,7 +319,7 @@ TEXTS = ("What is happening?", "What is this?")
 
 @needs_openvino
 @needs_amx
-def test_the_operator_runs_in_place_of_attention(
+def test_operators_run_in_place_of_attention_and_linear_maps(
     operators: Path,
     runs: Callable[[], int],
     nano_bundle: Path,
@@ -335,7 +336,7 @@ def test_the_operator_runs_in_place_of_attention(
         with opened(nano_bundle) as model:
             before = runs()
             ours = model.predict(model.encode_window(window(model)), queries)
-            assert runs() == before + 6 + 3
+            assert runs() == before + (6 + 25) + (3 + 13)  # attention, and all INT8 products
         assert least_cosine(ours, theirs) > 0.9995
         assert least_cosine(ours, exact) > 0.9995
     with opened(nano_bundle, own_ops=False) as plain:
@@ -398,7 +399,7 @@ with load({str(nano_bundle)!r}, backend="openvino", threads=1, components=["x_en
         text=True,
         check=False,
     )
-    assert done.stdout.strip() == "6", done.stderr
+    assert done.stdout.strip() == "31", done.stderr
 
 
 @needs_openvino

@@ -11,51 +11,18 @@
 // OpenVINO's C interface turns what is thrown here into statuses.
 #include <tbb/parallel_for.h>
 
-#include <atomic>
-#include <cstdlib>
-#include <memory>
-#include <openvino/core/extension.hpp>
 #include <openvino/core/op_extension.hpp>
-#include <openvino/core/version.hpp>
-#include <openvino/frontend/extension/op.hpp>
-#include <openvino/frontend/onnx/extension/conversion.hpp>
 #include <openvino/op/convert.hpp>
 #include <openvino/op/op.hpp>
+
+#include "operators.hpp"
+#include "scratch.hpp"
 
 extern "C" {
 #include "attention.h"
 }
 
-#define TEXT_OF(x) #x
-#define TEXT(x) TEXT_OF(x)
-#define VERSION TEXT(OPENVINO_VERSION_MAJOR) "." TEXT(OPENVINO_VERSION_MINOR) "." TEXT(OPENVINO_VERSION_PATCH)
-
 namespace {
-
-std::atomic<unsigned long long> runs{0};
-
-// A thread's working memory, which grows and is kept: some hundred kilobytes.
-class Scratch {
-  public:
-    void *get(size_t bytes) {
-        if (m_bytes < bytes) {
-            bytes = (bytes + VLJ_ATTENTION_ALIGNMENT - 1) / VLJ_ATTENTION_ALIGNMENT * VLJ_ATTENTION_ALIGNMENT;
-            m_memory.reset(std::aligned_alloc(VLJ_ATTENTION_ALIGNMENT, bytes));
-            m_bytes = m_memory ? bytes : 0;
-        }
-        if (!m_memory) {
-            throw std::bad_alloc();
-        }
-        return m_memory.get();
-    }
-
-  private:
-    struct Free {
-        void operator()(void *memory) const { std::free(memory); }
-    };
-    std::unique_ptr<void, Free> m_memory;
-    size_t m_bytes = 0;
-};
 
 class RotaryAttention : public ov::op::Op {
   public:
@@ -142,7 +109,7 @@ class RotaryAttention : public ov::op::Op {
         whole.out = outputs[0].data();
         whole.out_scale = m_quantised != 0 ? *inputs.back().data<const float>() : 0.0f;
         run(whole, qkv[0]);
-        runs.fetch_add(1, std::memory_order_relaxed);
+        vljepa::count_run();
         return true;
     }
 
@@ -151,10 +118,16 @@ class RotaryAttention : public ov::op::Op {
         return columns.is_static() ? ov::Dimension(columns.get_length() / heads) : ov::Dimension();
     }
 
+    // Asking the CPU takes its time, and nearly all heads are of one width.
+    static const vlj_attention_kernels *get_kernels(size_t width) {
+        static const vlj_attention_kernels *const best = vlj_attention_kernels_best(64);
+        return width == 64 ? best : vlj_attention_kernels_best(width);
+    }
+
     // Items are (one of the batch, a key head, a part of its query heads): parts only where threads would be idle,
     // since each makes the keys ready anew.
     static void run(const vlj_attention &whole, size_t batch) {
-        const vlj_attention_kernels *kernels = vlj_attention_kernels_best(whole.width);
+        const vlj_attention_kernels *kernels = get_kernels(whole.width);
         const size_t group = whole.heads / whole.kv_heads, bytes = kernels->scratch_bytes(&whole);
         const size_t units = batch * whole.kv_heads, threads = tbb::this_task_arena::max_concurrency();
         size_t parts = units == 0 ? 1 : (threads + units - 1) / units;
@@ -165,7 +138,7 @@ class RotaryAttention : public ov::op::Op {
         tbb::parallel_for(
             tbb::blocked_range<size_t>(0, units * parts, 1),
             [&](const tbb::blocked_range<size_t> &range) {
-                thread_local Scratch scratch;
+                thread_local vljepa::Scratch scratch;
                 void *memory = scratch.get(bytes);
                 for (size_t i = range.begin(); i < range.end(); i++) {
                     const size_t item = i / parts / whole.kv_heads, first = i % (parts * whole.kv_heads) * count;
@@ -186,12 +159,11 @@ class RotaryAttention : public ov::op::Op {
 };
 
 ov::OutputVector from_onnx(const ov::frontend::NodeContext &node) {
-    ov::OutputVector inputs;
-    for (size_t i = 0; i < node.get_input_size(); i++) {
-        inputs.push_back(node.get_input(static_cast<int>(i)));
-    }
+    ov::OutputVector inputs = vljepa::inputs_of(node);
     const auto number = [&](const char *name) { return node.get_attribute<int64_t>(name); };
-    inputs.at(0) = std::make_shared<ov::op::v0::Convert>(inputs.at(0), ov::element::bf16);
+    if (inputs.at(0).get_element_type() != ov::element::bf16) {
+        inputs[0] = std::make_shared<ov::op::v0::Convert>(inputs[0], ov::element::bf16);
+    }
     return std::make_shared<RotaryAttention>(inputs, number("heads"), number("kv_heads"), number("masked"),
                                              number("quantised"))
         ->outputs();
@@ -199,17 +171,7 @@ ov::OutputVector from_onnx(const ov::frontend::NodeContext &node) {
 
 } // namespace
 
-extern "C" {
-/* How often operators have run in this process, for tests. */
-OPENVINO_CORE_EXPORTS unsigned long long vljepa_openvino_ops_runs(void) noexcept {
-    return runs.load(std::memory_order_relaxed);
+vljepa::Extensions vljepa::rotary_attention() {
+    return {std::make_shared<ov::OpExtension<RotaryAttention>>(),
+            std::make_shared<ov::frontend::onnx::ConversionExtension>("RotaryAttention", "vljepa", from_onnx)};
 }
-
-OPENVINO_CORE_EXPORTS const char *vljepa_openvino_ops_version(void) noexcept {
-    return VERSION;
-}
-}
-
-OPENVINO_CREATE_EXTENSIONS(std::vector<ov::Extension::Ptr>(
-    {std::make_shared<ov::OpExtension<RotaryAttention>>(),
-     std::make_shared<ov::frontend::onnx::ConversionExtension>("RotaryAttention", "vljepa", from_onnx)}));

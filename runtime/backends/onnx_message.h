@@ -37,7 +37,9 @@ enum {
     FUNCTION_DOMAIN = 10,
     FUNCTION_ATTRIBUTE_DEFAULT = 11,
     ATTRIBUTE_NAME = 1,
+    ATTRIBUTE_FLOAT = 2,
     ATTRIBUTE_INT = 3,
+    ATTRIBUTE_STRING = 4,
     ATTRIBUTE_GRAPH = 6,
     ATTRIBUTE_INTS = 8,
     ATTRIBUTE_GRAPHS = 11,
@@ -45,6 +47,7 @@ enum {
     ATTRIBUTE_REFERENCE = 21,
     TENSOR_DIMS = 1,
     TENSOR_TYPE = 2,
+    TENSOR_FLOAT = 4,
     TENSOR_INT32 = 5,
     TENSOR_INT64 = 7,
     TENSOR_NAME = 8,
@@ -54,7 +57,8 @@ enum {
     ENTRY_KEY = 1,
     ENTRY_VALUE = 2,
 };
-enum { TYPE_FLOAT = 1, TYPE_INT8 = 3, TYPE_INT64 = 7, ATTRIBUTE_IS_INT = 2, ATTRIBUTE_IS_INTS = 7 };
+enum { TYPE_FLOAT = 1, TYPE_INT8 = 3, TYPE_INT64 = 7, TYPE_FLOAT16 = 10 };
+enum { ATTRIBUTE_IS_FLOAT = 1, ATTRIBUTE_IS_INT = 2, ATTRIBUTE_IS_STRING = 3, ATTRIBUTE_IS_INTS = 7 };
 enum { VARINT = 0, FIXED64 = 1, DELIMITED = 2, FIXED32 = 5 };
 #define MOST_BYTES ((size_t)INT32_MAX) /* protobuf's own limit */
 
@@ -152,6 +156,27 @@ static inline int has(span message, uint32_t number) {
         }
     }
     return 0;
+}
+
+/* Numbers of a repeated field, packed or one by one; how many, or most + 1 for more. */
+static inline size_t read_numbers(span message, uint32_t number, int64_t *values, size_t most) {
+    size_t count = 0;
+    field f;
+    while (next_field(&message, &f)) {
+        if (f.number == number && (f.wire == VARINT || f.wire == DELIMITED)) {
+            uint64_t value = f.value;
+            do {
+                if (f.wire == DELIMITED && !read_varint(&f.content, &value)) {
+                    break;
+                }
+                if (count == most) {
+                    return most + 1;
+                }
+                values[count++] = (int64_t)value;
+            } while (f.wire == DELIMITED && f.content.size > 0);
+        }
+    }
+    return count;
 }
 
 static inline int same(span a, span b) {

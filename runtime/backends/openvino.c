@@ -12,6 +12,7 @@
 #include "error.h"
 #include "onnx_attention.h"
 #include "onnx_flatten.h"
+#include "onnx_linear.h"
 #include "openvino_library.h"
 #include "openvino_ops.h"
 #include "openvino_program.h"
@@ -123,17 +124,21 @@ static vlj_status read_model(openvino_engine *self, const vlj_engine_spec *spec,
 /* The same with our operators in place of what they do. */
 static vlj_status read_with_own_ops(openvino_engine *self, ov_model **model) {
     vlj_engine_spec spec = self->spec;
-    vlj_fused_onnx fused = {spec.bytes, spec.size, NULL, 0};
+    vlj_fused_onnx attention = {spec.bytes, spec.size, NULL, 0}, linear = attention;
     vlj_status status = VLJ_OK;
     if (self->own_ops != 0) {
-        status = vlj_onnx_fuse_attention(self->host, spec.bytes, spec.size, self->own_ops, &fused);
-        spec.bytes = fused.bytes;
-        spec.size = fused.size;
+        status = vlj_onnx_fuse_attention(self->host, spec.bytes, spec.size, self->own_ops, &attention);
+    }
+    if (self->own_ops != 0 && status == VLJ_OK) {
+        status = vlj_onnx_fuse_linear(self->host, attention.bytes, attention.size, &linear);
+        spec.bytes = linear.bytes;
+        spec.size = linear.size;
     }
     if (status == VLJ_OK) {
         status = read_model(self, &spec, model);
     }
-    vlj_onnx_fused_free(self->host, &fused);
+    vlj_onnx_fused_free(self->host, &linear);
+    vlj_onnx_fused_free(self->host, &attention);
     return status;
 }
 

@@ -102,7 +102,7 @@ vlj_status vlj_openvino_take_ops(const vlj_openvino_api *api, const vlj_host *ho
         return VLJ_OK;
     }
     if (path == NULL) {
-        vlj_logf(host, VLJ_LOG_INFO, "attention is left to OpenVINO: %s", vlj_last_error());
+        vlj_logf(host, VLJ_LOG_INFO, "attention and products are left to OpenVINO: %s", vlj_last_error());
         return VLJ_OK;
     }
     return status;

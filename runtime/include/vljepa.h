@@ -177,8 +177,8 @@ typedef struct vlj_model_options {
     const char *provider;
     uint32_t device;  /* number of the GPU */
     vlj_switch arena; /* "ort": memory is kept between runs (default: on). Off: smaller, and allocates in runs */
-    /* This library's operators (default: on). "ort": in place of function bodies. "openvino": in place of attention,
-     * where openvino_ops can be used and floats may be bfloat16. */
+    /* This library's operators (default: on). "ort": in place of function bodies. "openvino": in place of attention and
+     * INT8 products, where openvino_ops can be used and floats may be bfloat16. */
     vlj_switch own_ops;
     /* "ort": weights are copied into the order that products read them in (default: on). Off: those in a file beside
      * the ONNX stay where they are mapped, shared and evictable; products are slower. */

@@ -21,7 +21,8 @@
 #endif
 
 /* Wider ones have larger numbers; each family's include "generic". A family has AVX-512 only where it pays: `dot`, for
- * its INT8 products and the gate. Resize, colour and pooling wait for memory with AVX2 already. `attention` and `linear` have AMX. */
+ * its INT8 products and the gate. Resize, colour and pooling wait for memory with AVX2 already. `attention` and
+ * `linear` have AMX. */
 typedef enum vlj_isa {
     VLJ_ISA_GENERIC = 0, /* plain C11 */
     VLJ_ISA_AVX2 = 1,    /* x86-64 with AVX2, FMA, F16C */

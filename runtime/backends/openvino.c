@@ -168,7 +168,8 @@ static vlj_status compile(openvino_engine *self, const vlj_tensor *inputs, uint3
                           vlj_openvino_program *program) {
     vlj_status status = try_to_compile(self, inputs, count, program);
     if (status == VLJ_E_BACKEND && self->own_ops != 0) {
-        vlj_logf(self->host, VLJ_LOG_WARNING, "%s: attention and products are left to OpenVINO: %s", self->what, vlj_last_error());
+        vlj_logf(self->host, VLJ_LOG_WARNING, "%s: attention and products are left to OpenVINO: %s", self->what,
+                 vlj_last_error());
         self->own_ops = 0;
         status = try_to_compile(self, inputs, count, program);
     }

@@ -37,7 +37,7 @@ FLAGS = {
 def fuse(tmp_path_factory: pytest.TempPathFactory) -> Fuse:
     """vlj_onnx_fuse_attention, then vlj_onnx_fuse_linear: the new model, and the calls put in."""
     path = tmp_path_factory.mktemp("fuse") / "libfuse.so"
-    names = ("attention", "linear", "linear_match", "constants", "graph")
+    names = ("attention", "linear", "linear_match", "constants", "graph", "rewrite")
     sources = [ROOT / f"runtime/backends/onnx_{name}.c" for name in names]
     sources += [ROOT / f"runtime/core/{name}.c" for name in ("error", "hooks")]
     include = [f"-I{ROOT / 'runtime' / part}" for part in ("include", "core", "backends")]

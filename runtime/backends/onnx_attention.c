@@ -5,7 +5,6 @@
  */
 #include "onnx_attention.h"
 
-#include "error.h"
 #include "onnx_graph.h"
 #include "onnx_message.h"
 
@@ -245,7 +244,14 @@ static void put_call(output *out, const attention *a) {
     put_field(out, NODE_DOMAIN, text("vljepa"));
 }
 
-static void put_graph(const vlj_onnx_graph *g, uint32_t width, output *out) {
+typedef struct search {
+    vlj_onnx_graph graph;
+    uint32_t width;
+} search;
+
+static void put_graph(const void *context, output *out) {
+    const search *s = context;
+    const vlj_onnx_graph *g = &s->graph;
     span rest = g->message;
     size_t number = 0;
     field f;
@@ -254,7 +260,7 @@ static void put_graph(const vlj_onnx_graph *g, uint32_t width, output *out) {
         attention a;
         if (node == NULL || !node->replaced) {
             put(out, f.whole);
-        } else if (node->start != NULL && match(g, node->start, width, &a)) { /* as it did before */
+        } else if (node->start != NULL && match(g, node->start, s->width, &a)) { /* as it did before */
             output count = {NULL, 0};
             put_call(&count, &a);
             put_key(out, GRAPH_NODE, count.size);
@@ -263,41 +269,21 @@ static void put_graph(const vlj_onnx_graph *g, uint32_t width, output *out) {
     }
 }
 
-static void put_model(span model, const vlj_onnx_graph *g, uint32_t width, size_t graph_size, output *out) {
-    int knows_domain = 0;
-    field f;
-    while (next_field(&model, &f)) {
-        if (f.number == MODEL_GRAPH && f.wire == DELIMITED) {
-            put_key(out, MODEL_GRAPH, graph_size);
-            put_graph(g, width, out);
-        } else {
-            knows_domain |=
-                f.number == MODEL_OPSET && f.wire == DELIMITED && is(first(f.content, OPSET_DOMAIN), "vljepa");
-            put(out, f.whole);
-        }
-    }
-    if (!knows_domain) {
-        put_key(out, MODEL_OPSET, 10);
-        put_field(out, OPSET_DOMAIN, text("vljepa"));
-        put_number(out, OPSET_VERSION, 1);
-    }
-}
-
 vlj_status vlj_onnx_fuse_attention(const vlj_host *host, const uint8_t *bytes, size_t size, uint32_t width,
                                    vlj_fused_onnx *fused) {
-    span model = {bytes, size};
-    output graph = {NULL, 0}, out = {NULL, 0};
-    vlj_onnx_graph g;
+    search s = {.width = width};
+    vlj_onnx_graph *g = &s.graph;
+    uint32_t found = 0;
     *fused = (vlj_fused_onnx){bytes, size, NULL, 0};
-    vlj_status status = vlj_onnx_read_graph(host, model, &g);
-    if (status != VLJ_OK || g.opset < SPLIT_HAS_NUM_OUTPUTS) {
-        vlj_onnx_free_graph(host, &g);
+    vlj_status status = vlj_onnx_read_graph(host, (span){bytes, size}, g);
+    if (status != VLJ_OK || g->opset < SPLIT_HAS_NUM_OUTPUTS) {
+        vlj_onnx_free_graph(host, g);
         return status;
     }
-    for (size_t i = 0; i < g.count; i++) {
+    for (size_t i = 0; i < g->count; i++) {
         attention a;
         int taken = 0;
-        if (is(g.nodes[i].op, "Softmax") && match(&g, &g.nodes[i], width, &a)) {
+        if (is(g->nodes[i].op, "Softmax") && match(g, &g->nodes[i], width, &a)) {
             for (size_t k = 0; k < a.count; k++) {
                 taken |= a.steps[k]->replaced;
             }
@@ -307,26 +293,13 @@ vlj_status vlj_onnx_fuse_attention(const vlj_host *host, const uint8_t *bytes, s
             if (taken) {
                 continue; /* by another attention: no graph that export writes */
             }
-            a.last->start = &g.nodes[i];
-            fused->count++;
+            a.last->start = &g->nodes[i];
+            found++;
         }
     }
-    if (fused->count > 0) {
-        put_graph(&g, width, &graph);
-        put_model(model, &g, width, graph.size, &out);
-        size = out.size;
-        out = (output){vlj_alloc(host, size, 0), 0};
-        if (out.bytes != NULL) {
-            put_model(model, &g, width, graph.size, &out);
-            *fused = (vlj_fused_onnx){out.bytes, size, out.bytes, fused->count};
-        }
-        status = out.bytes != NULL ? VLJ_OK : vlj_fail(VLJ_E_MEMORY, "no memory for %zu bytes of an ONNX graph", size);
+    if (found > 0) {
+        status = vlj_onnx_rewrite(host, put_graph, &s, found, fused);
     }
-    vlj_onnx_free_graph(host, &g);
+    vlj_onnx_free_graph(host, g);
     return status;
-}
-
-void vlj_onnx_fused_free(const vlj_host *host, vlj_fused_onnx *fused) {
-    vlj_free(host, fused->owned, fused->size);
-    fused->owned = NULL;
 }

@@ -2,14 +2,7 @@
 #ifndef VLJ_BACKENDS_ONNX_ATTENTION_H
 #define VLJ_BACKENDS_ONNX_ATTENTION_H
 
-#include "hooks.h"
-
-typedef struct vlj_fused_onnx {
-    const uint8_t *bytes; /* the given ones where nothing was replaced */
-    size_t size;
-    void *owned;    /* NULL in that case */
-    uint32_t count; /* nodes that were put in */
-} vlj_fused_onnx;
+#include "onnx_rewrite.h"
 
 /* Replaces what export writes between a layer's fused projection and its output projection by
  *
@@ -26,6 +19,5 @@ typedef struct vlj_fused_onnx {
  */
 vlj_status vlj_onnx_fuse_attention(const vlj_host *host, const uint8_t *bytes, size_t size, uint32_t width,
                                    vlj_fused_onnx *fused);
-void vlj_onnx_fused_free(const vlj_host *host, vlj_fused_onnx *fused);
 
 #endif

@@ -81,7 +81,8 @@ static void put_call(output *out, const vlj_onnx_linear *m) {
     put_field(out, NODE_DOMAIN, text("vljepa"));
 }
 
-static void put_graph(const context *c, output *out) {
+static void put_graph(const void *all, output *out) {
+    const context *c = all;
     span rest = c->graph.message;
     size_t number = 0;
     field f;
@@ -95,26 +96,6 @@ static void put_graph(const context *c, output *out) {
             put_key(out, GRAPH_NODE, count.size);
             put_call(out, found_at(c, node->start));
         }
-    }
-}
-
-static void put_model(span model, const context *c, size_t graph_size, output *out) {
-    int knows_domain = 0;
-    field f;
-    while (next_field(&model, &f)) {
-        if (f.number == MODEL_GRAPH && f.wire == DELIMITED) {
-            put_key(out, MODEL_GRAPH, graph_size);
-            put_graph(c, out);
-        } else {
-            knows_domain |=
-                f.number == MODEL_OPSET && f.wire == DELIMITED && is(first(f.content, OPSET_DOMAIN), "vljepa");
-            put(out, f.whole);
-        }
-    }
-    if (!knows_domain) {
-        put_key(out, MODEL_OPSET, 10);
-        put_field(out, OPSET_DOMAIN, text("vljepa"));
-        put_number(out, OPSET_VERSION, 1);
     }
 }
 
@@ -176,12 +157,10 @@ static void drop_spare(const context *c) {
 }
 
 vlj_status vlj_onnx_fuse_linear(const vlj_host *host, const uint8_t *bytes, size_t size, vlj_fused_onnx *fused) {
-    span model = {bytes, size};
-    output graph = {NULL, 0}, out = {NULL, 0};
     context c = {.count = 0};
     size_t products = 0;
     *fused = (vlj_fused_onnx){bytes, size, NULL, 0};
-    vlj_status status = vlj_onnx_read_graph(host, model, &c.graph);
+    vlj_status status = vlj_onnx_read_graph(host, (span){bytes, size}, &c.graph);
     for (size_t i = 0; i < c.graph.count && c.graph.opset >= REDUCE_MEAN_TAKES_AXES; i++) {
         products += (size_t)is(c.graph.nodes[i].op, "MatMul");
     }
@@ -192,21 +171,15 @@ vlj_status vlj_onnx_fuse_linear(const vlj_host *host, const uint8_t *bytes, size
     /* one more, for the product that is being looked at */
     size_t found_bytes = (products + 1) * sizeof *c.found;
     c.found = vlj_alloc(host, found_bytes, 0);
-    c.count = c.found != NULL ? vlj_onnx_match_linear(&c.graph, c.found) : 0;
+    if (c.found == NULL) {
+        status = vlj_fail(VLJ_E_MEMORY, "no memory for %zu products of an ONNX graph", products);
+    } else {
+        c.count = vlj_onnx_match_linear(&c.graph, c.found);
+    }
     if (c.count > 0) {
         count_uses(&c);
         drop_spare(&c);
-        put_graph(&c, &graph);
-        put_model(model, &c, graph.size, &out);
-        size = out.size;
-        out = (output){vlj_alloc(host, size, 0), 0};
-    }
-    if (c.found == NULL || (c.count > 0 && out.bytes == NULL)) {
-        status =
-            vlj_fail(VLJ_E_MEMORY, "no memory for %zu bytes of an ONNX graph", c.found == NULL ? found_bytes : size);
-    } else if (c.count > 0) {
-        put_model(model, &c, graph.size, &out);
-        *fused = (vlj_fused_onnx){out.bytes, size, out.bytes, (uint32_t)c.count};
+        status = vlj_onnx_rewrite(host, put_graph, &c, (uint32_t)c.count, fused);
     }
     vlj_free(host, c.found, found_bytes);
     vlj_onnx_free_graph(host, &c.graph);

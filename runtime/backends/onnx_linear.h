@@ -2,7 +2,7 @@
 #ifndef VLJ_BACKENDS_ONNX_LINEAR_H
 #define VLJ_BACKENDS_ONNX_LINEAR_H
 
-#include "onnx_attention.h"
+#include "onnx_rewrite.h"
 
 /* Replaces a product of quantised values and quantised weights, with what comes right before and after, by
  *

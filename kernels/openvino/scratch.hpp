@@ -8,7 +8,7 @@
 
 namespace vljepa {
 
-// A thread's working memory, which grows and is kept: some hundred kilobytes.
+// A thread's working memory, which grows and is kept: some hundred kilobytes, or a few megabytes where rows are long.
 class Scratch {
   public:
     static constexpr size_t ALIGNMENT = 64;

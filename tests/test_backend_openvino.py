@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from vljepa_edge.runtime.errors import BackendError, BundleError
 from vljepa_edge.runtime.golden import read_golden, rerun
-from vljepa_edge.runtime.library import CACHE_ENVIRONMENT, find_openvino
+from vljepa_edge.runtime.library import CACHE_ENVIRONMENT, OPENVINO_OPS_ENVIRONMENT, find_openvino
 from vljepa_edge.runtime.model import Model, load
 from vljepa_edge.runtime.options import StreamOptions
 from vljepa_edge.runtime.queries import Query
@@ -143,6 +143,25 @@ def test_auto_keeps_the_winner(tiny_bundle: Path, frames: np.ndarray, own_cache:
     with load(tiny_bundle, backend="auto", log=lambda _, line: lines.append(line)) as model:
         assert model.description.backend == "auto: ort"
     assert lines and not [line for line in lines if "x_encoder" in line]
+
+
+def test_auto_tries_again_with_other_operators(
+    tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, own_cache: Path
+) -> None:
+    """A library of operators that appears, or is built anew, may change which backend is faster."""
+    library = tmp_path / "ops.so"
+
+    def trials() -> int:
+        load(tiny_bundle, backend="auto", components=["predictor"]).close()
+        return len(list(own_cache.glob("auto-*")))
+
+    assert trials() == trials() == 1
+    monkeypatch.setenv(OPENVINO_OPS_ENVIRONMENT, str(library))
+    assert trials() == 1  # it isn't there
+    library.write_bytes(b"one")
+    assert trials() == trials() == 2
+    library.write_bytes(b"another")
+    assert trials() == 3
 
 
 def test_auto_falls_back(

@@ -51,7 +51,9 @@ class Fused(ctypes.Structure):
 def fuse(tmp_path_factory: pytest.TempPathFactory) -> Fuse:
     """vlj_onnx_fuse_attention of a model: the new one, and how many nodes were put in."""
     path = tmp_path_factory.mktemp("fuse") / "libfuse.so"
-    sources = [ROOT / f"runtime/backends/onnx_{name}.c" for name in ("attention", "graph", "rewrite")]
+    sources = [
+        ROOT / f"runtime/backends/onnx_{name}.c" for name in ("attention", "graph", "rewrite")
+    ]
     sources += [ROOT / f"runtime/core/{name}.c" for name in ("error", "hooks")]
     include = [f"-I{ROOT / 'runtime' / part}" for part in ("include", "core", "backends")]
     command = [os.environ.get("CC", "cc"), "-std=gnu11", "-O1", "-fPIC", "-shared", *include]

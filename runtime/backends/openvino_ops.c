@@ -37,6 +37,14 @@ static int find_beside(char *path, size_t bytes) {
     return file != NULL;
 }
 
+int vlj_openvino_find_ops(const char *named, char *path, size_t bytes) {
+    if (named == NULL) {
+        return find_beside(path, bytes);
+    }
+    int length = snprintf(path, bytes, "%s", named);
+    return length > 0 && (size_t)length < bytes;
+}
+
 /* "2026.4.1" of "2026.4.1-22982-..." */
 static int same_version(const char *build, const char *version) {
     size_t length = strlen(version);

@@ -10,4 +10,7 @@
  * vljepa::RotaryAttention takes. The process's core must have been taken. */
 vlj_status vlj_openvino_take_ops(const vlj_openvino_api *api, const vlj_host *host, const char *path, uint32_t *width);
 
+/* The path of the library that would be taken: `named`, or the one beside this library; 0: neither is. */
+int vlj_openvino_find_ops(const char *named, char *path, size_t bytes);
+
 #endif

@@ -1,7 +1,8 @@
 /* trial_cache.c: what backend "auto" found out about a component, kept per bundle and device in a small file.
  *
  * Its name tells the bundle, the component and a digest of what else decides the race: processor, its count, threads,
- * precision, and the libraries (whose file names carry their versions).
+ * precision, and the libraries (whose file names carry their versions; our operators' has none, so its size and time
+ * stand for one).
  */
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1 /* _SC_NPROCESSORS_ONLN, O_CLOEXEC */
@@ -11,7 +12,10 @@
 #include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
+
+#include "openvino_ops.h"
 
 enum { PATH_BYTES = 4096 };
 
@@ -44,6 +48,17 @@ static uint64_t hash_processor(uint64_t hash) {
     return hash;
 }
 
+static uint64_t hash_ops(uint64_t hash, const vlj_backend_context *context) {
+    char path[PATH_BYTES], rest[64];
+    struct stat file;
+    if (context->own_ops == VLJ_OFF || !vlj_openvino_find_ops(context->openvino_ops, path, sizeof path) ||
+        stat(path, &file) != 0) {
+        return fnv(hash, "", 1);
+    }
+    int length = snprintf(rest, sizeof rest, "%lld %lld", (long long)file.st_size, (long long)file.st_mtime);
+    return fnv(fnv(hash, path, strlen(path) + 1), rest, (size_t)length);
+}
+
 static int cache_path(const vlj_backend_context *context, const vlj_engine_spec *spec, char path[PATH_BYTES]) {
     char rest[64], bundle[17];
     if (context->cache_folder == NULL) {
@@ -58,6 +73,7 @@ static int cache_path(const vlj_backend_context *context, const vlj_engine_spec 
         const char *library = libraries[i] != NULL ? libraries[i] : "";
         hash = fnv(hash, library, strlen(library) + 1);
     }
+    hash = hash_ops(hash, context);
     const uint8_t *digest = vlj_index_digest(spec->index);
     for (int i = 0; i < 8; i++) {
         snprintf(bundle + 2 * (size_t)i, 3, "%02x", digest[i]);

@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from conftest import TINY_PHRASES, Cli
+from vljepa_edge.runtime.library import find_openvino
 
 
 @pytest.fixture
@@ -58,6 +59,15 @@ def test_doctor_agrees(cli: Cli, tiny_bundle: Path) -> None:
     assert "wanted" not in str(found["results"][-1]["detail"])  # the decoded text is the same
     assert "onnxruntime" in found["environment"]["onnxruntime"]
     assert "all" in cli("doctor", tiny_bundle).stdout
+
+
+def test_doctor_of_another_backend(cli: Cli, tiny_bundle: Path) -> None:
+    asked = cli("doctor", tiny_bundle, "--backend", "openvino", "--threads", 1, "--json")
+    if find_openvino() is None:
+        assert asked.returncode == 1 and "openvino" in asked.stderr
+        return
+    assert asked.returncode == 0 and json.loads(asked.stdout)["backend"] == "openvino"
+    assert cli("doctor", tiny_bundle, "--backend", "abacus").returncode == 2
 
 
 def test_doctor_finds_a_difference(cli: Cli, bundle: Path) -> None:

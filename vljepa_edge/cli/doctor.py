@@ -8,8 +8,11 @@ import os
 import platform
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import Any
 
 import click
+
+from vljepa_edge.cli.engine import engine_options, placement
 
 # Worst cosine that a healthy bundle shows, by the precision of its engines.
 MIN_COSINE = {"fp32": 0.9999, "fp16": 0.999, "bf16": 0.99, "int8": 0.95, "fp8": 0.95}
@@ -36,8 +39,8 @@ CPU_FEATURES = (
 @click.option(
     "--min-cosine", type=click.FloatRange(-1, 1), help="Fail below; default: by precision."
 )
-@click.option("--threads", type=click.IntRange(0), default=0, help="Of the engines; 0: all.")
-def command(bundle: str | None, as_json: bool, min_cosine: float | None, threads: int) -> int:
+@engine_options
+def command(bundle: str | None, as_json: bool, min_cosine: float | None, **engine: Any) -> int:
     """Rerun a bundle's golden vectors through the core and compare with full precision.
 
     Exit code 1 when an output's worst cosine is below the limit.
@@ -52,7 +55,7 @@ def command(bundle: str | None, as_json: bool, min_cosine: float | None, threads
             click.echo(f"{name:<13}{value}")
     path = Path(bundle) if bundle else default_bundle()
     vectors = golden.read_golden(path)
-    with load(path, threads=threads) as model:
+    with load(path, threads=engine["threads"], **placement(engine)) as model:
         about = model.description
         limit = MIN_COSINE.get(about.precision, 0.95) if min_cosine is None else min_cosine
         if not as_json:
@@ -69,6 +72,7 @@ def command(bundle: str | None, as_json: bool, min_cosine: float | None, threads
             "environment": machine,
             "bundle": str(path),
             "bundle_sha256": about.bundle_sha256,
+            "backend": about.backend,
             "min_cosine": limit,
             "results": [dataclasses.asdict(result) for result in results],
             "failed": failed,
@@ -95,12 +99,13 @@ def _line(result: object, limit: float) -> str:
 def environment() -> dict[str, str]:
     """Versions and CPU features that a report of trouble should tell."""
     from vljepa_edge.runtime._core import ffi, lib
-    from vljepa_edge.runtime.library import find_onnxruntime
+    from vljepa_edge.runtime.library import find_onnxruntime, find_openvino
 
     core: bytes = ffi.string(lib.vlj_version())
     found = {
         "vljepa-edge": f"{_version('vljepa-edge')} (core {core.decode()})",
         "onnxruntime": f"{_version('onnxruntime')} ({find_onnxruntime() or 'not found'})",
+        "openvino": f"{_version('openvino')} ({find_openvino() or 'not found'})",
         "opencv": _version("opencv-python-headless"),
         "numpy": _version("numpy"),
         "python": platform.python_version(),

@@ -76,6 +76,8 @@ class QuantisedLinear : public ov::op::Op {
             NODE_VALIDATION_CHECK(this, shape.size() > 0 && shape[shape.size() - 1].compatible(inner), "x ", shape,
                                   " and weights of ", inner);
             shape[shape.size() - 1] = columns;
+            NODE_VALIDATION_CHECK(this, s.biased == 0 || get_input_partial_shape(3).size() <= shape.size(), "the bias ",
+                                  get_input_partial_shape(3), " has more sizes than x ", shape);
         }
         for (size_t i = s.inputs() - static_cast<size_t>(s.factored + s.summed); i < s.inputs(); i++) {
             NODE_VALIDATION_CHECK(this, ov::PartialShape::merge_into(shape, get_input_partial_shape(i)), "input ", i,

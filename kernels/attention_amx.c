@@ -15,6 +15,7 @@
 #include <math.h>
 #include <string.h>
 
+#include "amx_tiles.h"
 #include "attention_amx_pack.h"
 #include "attention_amx_weigh.h"
 
@@ -23,15 +24,6 @@ enum { CHUNK = 256 }; /* keys between two products with values: their weights st
 #define LOG2_E 1.44269504f
 #define QUICK 79.9f /* of powers of two */
 enum { QUICK_BIAS = (127 - 20) * 128, CAREFUL_BIAS = 127 * 128 };
-
-/* The compiler isn't told which memory tile instructions read and write. */
-#define FENCE __asm__ volatile("" ::: "memory")
-
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
 
 typedef struct head {
     size_t tokens, padded;
@@ -273,17 +265,11 @@ AMX_INLINE void attend(const vlj_attention *a, const head *h, const int16_t *mas
 
 AMX static void run(const vlj_attention *a, size_t first, size_t count, void *scratch) {
     size_t group = a->heads / a->kv_heads, row = (a->heads + 2 * a->kv_heads) * WIDTH;
-    tile_config before, ours = {.palette = 1};
+    tile_config before;
     head h;
     lay_out(a, &h, scratch);
     pack_mask(a, &h);
-    for (int i = 0; i < 8; i++) {
-        ours.row_bytes[i] = 64;
-        ours.rows[i] = 16;
-    }
-    _tile_storeconfig(&before); /* of a caller who may take his own for granted */
-    FENCE;
-    _tile_loadconfig(&ours);
+    take_tiles(&before);
     for (size_t i = first; i < first + count; i++) {
         size_t keys = (a->heads + i / group) * WIDTH;
         if (i == first || i % group == 0) {
@@ -298,11 +284,7 @@ AMX static void run(const vlj_attention *a, size_t first, size_t count, void *sc
             attend(a, &h, NULL, i * WIDTH);
         }
     }
-    if (before.palette != 0) {
-        _tile_loadconfig(&before);
-    } else {
-        _tile_release();
-    }
+    give_tiles_back(&before);
 }
 
 const vlj_attention_kernels vlj_attention_amx = {

@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "amx_tiles.h"
 #include "linear_amx_finish.h"
 #include "linear_amx_pack.h"
 
@@ -17,14 +18,6 @@ enum {
     CACHED = 1280 * 1024, /* bytes of a group's values */
     DEPTH = 512           /* of a row that are multiplied at a time */
 };
-
-#define FENCE __asm__ volatile("" ::: "memory")
-
-typedef struct tile_config {
-    uint8_t palette, start_row, reserved[14];
-    uint16_t row_bytes[16];
-    uint8_t rows[16];
-} tile_config;
 
 static size_t rows_padded(size_t rows) {
     return (rows + BLOCK - 1) / BLOCK * BLOCK;
@@ -141,14 +134,8 @@ AMX static void run_any(const vlj_linear *l, size_t first, size_t count, void *s
 
 AMX static void run(const vlj_linear *l, size_t first, size_t count, void *scratch) {
     const int plain = l->activation == VLJ_LINEAR_IDENTITY, whole = l->out_type == VLJ_LINEAR_INT8;
-    tile_config before, ours = {.palette = 1};
-    for (int i = 0; i < 8; i++) {
-        ours.row_bytes[i] = 64;
-        ours.rows[i] = 16;
-    }
-    _tile_storeconfig(&before); /* of a caller who may take his own for granted */
-    FENCE;
-    _tile_loadconfig(&ours);
+    tile_config before;
+    take_tiles(&before);
     if (plain && l->out_type == VLJ_LINEAR_FLOAT32) {
         run_float32(l, first, count, scratch);
     } else if (plain && l->out_type == VLJ_LINEAR_BFLOAT16) {
@@ -160,11 +147,7 @@ AMX static void run(const vlj_linear *l, size_t first, size_t count, void *scrat
     } else {
         run_any(l, first, count, scratch);
     }
-    if (before.palette != 0) {
-        _tile_loadconfig(&before);
-    } else {
-        _tile_release();
-    }
+    give_tiles_back(&before);
 }
 
 const vlj_linear_kernels vlj_linear_amx = {

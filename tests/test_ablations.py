@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -115,6 +117,24 @@ def test_runs_are_real_and_resume(
     told = capsys.readouterr()
     assert told.err == "" and "| bidirectional | causal | VQA |" in told.out
     assert before == {file: file.stat().st_mtime_ns for file in (tmp_path / "runs").rglob("*")}
+
+
+def test_processes_share_a_folder(given: Path, tmp_path: Path) -> None:
+    """Two at once train each variant once, and both print the whole table."""
+    asked = [sys.executable, "-m", "vljepa_edge.bench.ablations", "attention", "-o", str(tmp_path)]
+    asked += ["--x-encoder-from", str(given), "--scale", "0.001", "--batch", "3"]
+    asked += ["--clips", "2", "--workers", "0", "--sentences", "50"]
+    started = [
+        subprocess.Popen(asked, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    ended = [process.communicate(timeout=240) for process in started]
+    assert [process.returncode for process in started] == [0, 0], ended
+    told = "".join(err for _, err in ended)
+    for label in ("bidirectional", "causal"):
+        assert told.count(f"{label}: judging") == 1, told
+    assert told.count(": text 1 of") == 1, told
+    assert all("| – |" not in out and "| causal | 0" in out for out, _ in ended), ended
 
 
 def test_a_text_side_given_is_the_one_that_would_be_trained(tmp_path: Path) -> None:

@@ -1,7 +1,8 @@
 """`python -m vljepa_edge.bench.ablations NAME|all -o DIR --x-encoder-from CHECKPOINT --scale S`.
 
 Trains each variant of an ablation from the same frozen X-Encoder, judges it on sprite world, and
-writes DIR/ablations.json and DIR/ablations.md after each of them. Run it again to go on.
+writes DIR/ablations.json and DIR/ablations.md after each of them. Run it again to go on, or
+several times at once to share the work.
 """
 
 from __future__ import annotations
@@ -9,7 +10,6 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import json
-import platform
 import sys
 from pathlib import Path
 from typing import Any
@@ -18,13 +18,13 @@ import torch
 
 from ...model import checkpoint
 from ...model.recipe import Recipe, nano_recipe
-from .plan import ABLATIONS, Ablation, Base
-from .running import Result, Setting, known, run
+from .plan import ABLATIONS, Ablation, Base, Variant
+from .running import Result, Setting, claimed, digest, known, run
 from .table import to_markdown
 
 
-def main(arguments: list[str] | None = None) -> int:
-    """Runs what was asked for."""
+def parse(arguments: list[str] | None) -> argparse.Namespace:
+    """The command line."""
     parser = argparse.ArgumentParser(
         prog="python -m vljepa_edge.bench.ablations", description=__doc__
     )
@@ -38,7 +38,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--workers", type=int, default=1, help="processes that draw")
     parser.add_argument("--sentences", type=int, default=20_000, help="for the tokenizer")
     parser.add_argument("--seed", type=int, default=1, help="of the recipe")
-    told = parser.parse_args(arguments)
+    return parser.parse_args(arguments)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Runs what was asked for."""
+    told = parse(arguments)
     opened = checkpoint.load(told.x_encoder_from)
     recipe = dataclasses.replace(nano_recipe(told.scale), seed=told.seed)
     base = Base(opened.model.config, with_batch(recipe, told.batch) if told.batch else recipe)
@@ -58,13 +63,21 @@ def main(arguments: list[str] | None = None) -> int:
         "batch": told.batch,
         "clips": told.clips,
         "seed": told.seed,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
         "torch": torch.__version__,
     }
-    for ablation in plan:
-        for variant in ablation.variants if told.name in ("all", ablation.name) else ():
+
+    def mine(variant: Variant, *, wait: bool) -> bool:
+        """Whether its result is there now; without `wait` another process may be at it."""
+        with claimed(f"run-{digest(variant, setting)}", told.output, wait=wait) as ours:
+            if not ours:
+                return False
             run(variant, setting, told.output, lambda line: print(line, file=sys.stderr))
-            write(told.output, plan, setting, about)
+        write(told.output, plan, setting, about)
+        return True
+
+    asked = [v for a in plan if told.name in ("all", a.name) for v in a.variants]
+    for variant in [variant for variant in asked if not mine(variant, wait=False)]:
+        mine(variant, wait=True)
     print((told.output / "ablations.md").read_text(encoding="utf-8"), end="")
     return 0
 
@@ -80,6 +93,17 @@ def with_batch(recipe: Recipe, batch: int) -> Recipe:
 
 def write(folder: Path, plan: list[Ablation], setting: Setting, about: dict[str, Any]) -> None:
     """Both files, whole or not at all, of all ablations with runs to compare in this setting."""
+    with claimed("tables", folder, wait=True):
+        for name, content in tables(folder, plan, setting, about).items():
+            part = folder / f"{name}.part"
+            part.write_text(content, encoding="utf-8")
+            part.replace(folder / name)
+
+
+def tables(
+    folder: Path, plan: list[Ablation], setting: Setting, about: dict[str, Any]
+) -> dict[str, str]:
+    """What the files hold, by name."""
     results: dict[str, dict[str, Result]] = {}
     for ablation in plan:
         found = [known(variant, setting, folder) for variant in ablation.variants]
@@ -107,13 +131,7 @@ def write(folder: Path, plan: list[Ablation], setting: Setting, about: dict[str,
             *(to_markdown(a, results[a.name]) for a in plan),
         ]
     )
-    for name, content in (
-        ("ablations.json", json.dumps(stored, indent=1) + "\n"),
-        ("ablations.md", text),
-    ):
-        part = folder / f"{name}.part"
-        part.write_text(content, encoding="utf-8")
-        part.replace(folder / name)
+    return {"ablations.json": json.dumps(stored, indent=1) + "\n", "ablations.md": text}
 
 
 if __name__ == "__main__":

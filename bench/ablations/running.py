@@ -2,20 +2,25 @@
 
 Below the output folder: `runs/<digest>/` (log.csv, result.json; the weights while it trains). A run
 that was cut off goes on at its last checkpoint, one that is done is read. `texts/<digest>/` is what
-runs with the same text stage begin with.
+runs with the same text stage begin with. `locks/` keeps processes that share the folder from
+making one thing twice.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import hashlib
 import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
+
+import torch
 
 from ... import world
 from ...model import checkpoint
@@ -23,6 +28,7 @@ from ...model.config import VLJEPAConfig
 from ...model.token_prediction import train_token_prediction
 from ...model.train import train, train_text_side
 from ...model.training_log import Progress
+from ..conditions import machine
 from ..tasks.score import Score
 from .judging import judge
 from .plan import Variant
@@ -57,13 +63,28 @@ class Setting:
 @dataclass(frozen=True)
 class Result:
     """Figures of one run. `trained`: parameters that learned; `clips`: that it was trained on;
-    `seconds` of training, since it was last taken up."""
+    `seconds` of training, since it was last taken up, pauses among them, on `machine`."""
 
     label: str
     scores: dict[str, Score]
     trained: int
     clips: int
     seconds: float
+    machine: str = ""
+
+
+@contextmanager
+def claimed(name: str, folder: Path, *, wait: bool) -> Iterator[bool]:
+    """Whether `name` is this process's own meanwhile; with `wait`, once no other has it."""
+    home = folder / "locks"
+    home.mkdir(parents=True, exist_ok=True)
+    with (home / name).open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
 
 
 def run(
@@ -107,7 +128,8 @@ def run(
     progress(f"{variant.label}: judging")
     scores = judge(variant, home, world_config, setting.clips, setting.seed)
     clips = sum(stage.steps * stage.batch for stage in variant.recipe.stages)
-    result = Result(variant.label, scores, _trained(variant, model), clips, round(trained_s, 1))
+    on = f"{machine()['cpu']}, threads: {torch.get_num_threads()}"
+    result = Result(variant.label, scores, _trained(variant, model), clips, round(trained_s, 1), on)
     part = home / "result.json.part"
     part.write_text(json.dumps(dataclasses.asdict(result), indent=1) + "\n", encoding="utf-8")
     part.replace(home / "result.json")
@@ -127,16 +149,18 @@ def text_side(variant: Variant, setting: Setting, folder: Path, progress: Progre
         "world": dataclasses.asdict(world_config),
         "sentences": setting.corpus_sentences,
     }
-    home = folder / "texts" / _digits(facts)
-    if not (home / "card.json").is_file():  # written last
-        train_text_side(
-            home,
-            variant.config,
-            variant.recipe,
-            world_config,
-            corpus_sentences=setting.corpus_sentences,
-            progress=progress,
-        )
+    name = _digits(facts)
+    home = folder / "texts" / name
+    with claimed(f"text-{name}", folder, wait=True):
+        if not (home / "card.json").is_file():  # written last
+            train_text_side(
+                home,
+                variant.config,
+                variant.recipe,
+                world_config,
+                corpus_sentences=setting.corpus_sentences,
+                progress=progress,
+            )
     return home
 
 

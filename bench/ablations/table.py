@@ -24,7 +24,7 @@ _HEADS = {
 def to_markdown(ablation: Ablation, results: Mapping[str, Result]) -> str:
     """One ablation's table: `results` by label, as many as there are yet."""
     metrics = ablation.variants[0].metrics
-    heads = ["variant", "trained", *(_HEADS[metric] for metric in metrics), "minutes"]
+    heads = ["variant", "trained", *(_HEADS[metric] for metric in metrics)]
     lines = [
         f"## {ablation.name}",
         "",
@@ -38,7 +38,7 @@ def to_markdown(ablation: Ablation, results: Mapping[str, Result]) -> str:
         cells = ["–"] * (len(heads) - 1)
         if found is not None:
             figures = [shown(found.scores[metric]) for metric in metrics]
-            cells = [f"{found.trained / 1e6:.2f} M", *figures, f"{found.seconds / 60:.1f}"]
+            cells = [f"{found.trained / 1e6:.2f} M", *figures]
         lines.append(f"| {' | '.join([variant.label, *cells])} |")
     lines += ["", f"The paper: {ablation.paper}", "", "| the paper has | above | in | here |"]
     lines.append("|---|---|---|---|")

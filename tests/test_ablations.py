@@ -7,12 +7,14 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 import tiny_training
 import torch
 from vljepa_edge.bench.ablations.__main__ import main
 from vljepa_edge.bench.ablations.judging import candidates, mean_of
+from vljepa_edge.bench.ablations.picture import to_svg
 from vljepa_edge.bench.ablations.plan import ABLATIONS, Base, Expectation
 from vljepa_edge.bench.ablations.running import Result, Setting, digest
 from vljepa_edge.bench.ablations.table import compare, to_markdown
@@ -109,6 +111,7 @@ def test_runs_are_real_and_resume(
     (embedding, labelled, tokens, deeper) = stored["ablations"]["objective"]
     assert embedding["clips"] == labelled["clips"] == tokens["clips"] > 0
     assert deeper["trained"] > tokens["trained"]
+    assert ElementTree.parse(tmp_path / "ablations.svg").getroot().get("aria-label")
     assert {"of 100", "CIDEr", "captions"} == set(tokens["scores"])
     assert all(0 <= tokens["scores"][m]["value"] <= 10 for m in tokens["scores"])
     # Again: everything is there, nothing is trained.
@@ -177,6 +180,23 @@ def test_tables_tell_only_what_can_be_told() -> None:
     assert compare(pair, {"a": result("a", 1, 2)}) == "not run"
     ablation = ABLATIONS["attention"](Base(tiny_training.tiny_config(), nano_recipe()))
     assert "| causal | – |" in to_markdown(ablation, {})
+
+
+def test_the_picture_shows_each_figure_where_it_is() -> None:
+    ablation = ABLATIONS["attention"](Base(tiny_training.tiny_config(), nano_recipe()))
+    row = score("t", "<both>", [True, False])
+    scores = dict.fromkeys(ablation.variants[0].metrics, row)
+    drawn = ElementTree.fromstring(
+        to_svg([ablation], {"attention": {"causal": Result("causal", scores, 1, 1, 1.0)}})
+    )
+    name = "{http://www.w3.org/2000/svg}"
+    texts = [text.text for text in drawn.iter(f"{name}text")]
+    assert {"attention", "bidirectional", "causal", "VQA"} <= set(texts)
+    dots = [float(dot.get("cx", "")) for dot in drawn.iter(f"{name}circle")]
+    assert texts.count("50.0 %") == len(dots) == len(scores)  # the other variant has none
+    ends = [float(t.get("x", "")) for t in drawn.iter(f"{name}text") if t.text in ("0", "100 %")]
+    middles = [(a + b) / 2 for a, b in zip(ends[::2], ends[1::2], strict=True)]
+    assert dots == pytest.approx(middles, abs=0.1)
 
 
 def test_means_and_candidates() -> None:

@@ -1,7 +1,7 @@
 """`python -m vljepa_edge.bench.ablations NAME|all -o DIR --x-encoder-from CHECKPOINT --scale S`.
 
 Trains each variant of an ablation from the same frozen X-Encoder, judges it on sprite world, and
-writes DIR/ablations.json and DIR/ablations.md after each of them. Run it again to go on, or
+writes DIR/ablations.json, .md and .svg after each of them. Run it again to go on, or
 several times at once to share the work.
 """
 
@@ -18,6 +18,7 @@ import torch
 
 from ...model import checkpoint
 from ...model.recipe import Recipe, nano_recipe
+from .picture import to_svg
 from .plan import ABLATIONS, Ablation, Base, Variant
 from .running import Result, Setting, claimed, digest, known, run
 from .table import to_markdown
@@ -92,7 +93,7 @@ def with_batch(recipe: Recipe, batch: int) -> Recipe:
 
 
 def write(folder: Path, plan: list[Ablation], setting: Setting, about: dict[str, Any]) -> None:
-    """Both files, whole or not at all, of all ablations with runs to compare in this setting."""
+    """The files, each whole or not at all, of all ablations with runs to compare."""
     with claimed("tables", folder, wait=True):
         for name, content in tables(folder, plan, setting, about).items():
             part = folder / f"{name}.part"
@@ -131,7 +132,11 @@ def tables(
             *(to_markdown(a, results[a.name]) for a in plan),
         ]
     )
-    return {"ablations.json": json.dumps(stored, indent=1) + "\n", "ablations.md": text}
+    return {
+        "ablations.json": json.dumps(stored, indent=1) + "\n",
+        "ablations.md": text,
+        "ablations.svg": to_svg(plan, results),
+    }
 
 
 if __name__ == "__main__":

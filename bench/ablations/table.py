@@ -6,10 +6,11 @@ from collections.abc import Mapping
 
 from ..tasks.score import Score
 from .judging import standard_error
-from .plan import Ablation, Expectation
+from .plan import Ablation, Expectation, Metric
 from .running import Result
 
-_HEADS = {
+# How figures are named in tables and pictures.
+HEADS: dict[Metric, str] = {
     "objects": "objects",
     "motions": "motions",
     "both": "both",
@@ -24,7 +25,7 @@ _HEADS = {
 def to_markdown(ablation: Ablation, results: Mapping[str, Result]) -> str:
     """One ablation's table: `results` by label, as many as there are yet."""
     metrics = ablation.variants[0].metrics
-    heads = ["variant", "trained", *(_HEADS[metric] for metric in metrics)]
+    heads = ["variant", "trained", *(HEADS[metric] for metric in metrics)]
     lines = [
         f"## {ablation.name}",
         "",
@@ -40,11 +41,12 @@ def to_markdown(ablation: Ablation, results: Mapping[str, Result]) -> str:
             figures = [shown(found.scores[metric]) for metric in metrics]
             cells = [f"{found.trained / 1e6:.2f} M", *figures]
         lines.append(f"| {' | '.join([variant.label, *cells])} |")
-    lines += ["", f"The paper: {ablation.paper}", "", "| the paper has | above | in | here |"]
-    lines.append("|---|---|---|---|")
+    lines += ["", f"The paper: {ablation.paper}"]
+    if ablation.expectations:
+        lines += ["", "| the paper has | above | in | here |", "|---|---|---|---|"]
     for pair in ablation.expectations:
         verdict = compare(pair, results)
-        lines.append(f"| {pair.better} | {pair.worse} | {_HEADS[pair.metric]} | {verdict} |")
+        lines.append(f"| {pair.better} | {pair.worse} | {HEADS[pair.metric]} | {verdict} |")
     return "\n".join(lines) + "\n"
 
 
